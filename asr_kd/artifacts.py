@@ -1,0 +1,207 @@
+"""Artefact folders: complete or absent, made from known inputs, verified by hash.
+
+A stage writes into a sibling folder ``.<name>.partial`` and the folder gets its own name only when all of
+it is complete, with a manifest that holds the fingerprint of the settings and inputs it was made from, the
+size and SHA-256 of every file, and the versions that made it. A partial folder whose fingerprint is still
+right is kept after a kill, so that long work can go on inside it.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, is_dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from asr_kd import __version__
+from asr_kd.errors import AsrKdError
+
+MANIFEST = "manifest.json"
+FINGERPRINT = "fingerprint.json"
+# Raised by hand when the meaning of stored files changes: older artefacts are then made again.
+FORMAT = 1
+
+
+def fingerprint(kind: str, settings: Any, inputs: Mapping[str, "Artifact | str"]) -> dict[str, Any]:
+    """What an artefact is made from, as plain JSON data.
+
+    Args:
+        kind: what it is, e.g. ``"features"``.
+        settings: the settings that decide its content (dataclass or plain data). Settings that only decide
+            how fast it is made (workers, device) do not belong here.
+        inputs: the artefacts (or digests of other files) it is made from, by role.
+    """
+    digests = {role: value.digest if isinstance(value, Artifact) else value for role, value in inputs.items()}
+    return {"format": FORMAT, "kind": kind, "settings": _plain(settings), "inputs": digests}
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A complete artefact folder."""
+
+    path: Path
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """The content of ``manifest.json``."""
+        try:
+            content: dict[str, Any] = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise AsrKdError(
+                f"{self.path} is not there or not complete; run the stage that makes it"
+            ) from None
+        except ValueError as error:
+            raise AsrKdError(
+                f"{self.path / MANIFEST} is damaged ({error}); delete {self.path} and run again"
+            ) from None
+        return content
+
+    @property
+    def digest(self) -> str:
+        """One hash over the content of every file: equal content, equal digest."""
+        return _hash_json({name: entry["sha256"] for name, entry in self.manifest["files"].items()})
+
+    def verify(self, hashes: bool = True) -> None:
+        """Check every file's size and, if `hashes`, its SHA-256.
+
+        Raises:
+            AsrKdError: names the first file that is missing or differs.
+        """
+        for name, entry in self.manifest["files"].items():
+            file = self.path / name
+            if not file.is_file():
+                raise AsrKdError(f"{file} is missing; delete {self.path} and run its stage again")
+            same = file.stat().st_size == entry["bytes"] and (
+                not hashes or file_digest(file) == entry["sha256"]
+            )
+            if not same:
+                raise AsrKdError(
+                    f"{file} is damaged: it is not the file that was written; "
+                    f"delete {self.path} and run its stage again"
+                )
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+
+def find(path: Path, expected: Mapping[str, Any]) -> Artifact | None:
+    """The artefact at `path` if it is complete and was made from exactly `expected`, after verifying its files."""
+    if not (path / MANIFEST).exists():
+        return None
+    artifact = Artifact(path)
+    if artifact.manifest["fingerprint"] != json.loads(json.dumps(expected)):
+        return None
+    artifact.verify()
+    return artifact
+
+
+def changes(path: Path, expected: Mapping[str, Any]) -> list[str]:
+    """Why the artefact at `path` is stale: dotted names of settings and inputs that changed."""
+    if not (path / MANIFEST).exists():
+        return ["not made yet"]
+    old, new = _flatten(Artifact(path).manifest["fingerprint"]), _flatten(json.loads(json.dumps(expected)))
+    return sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+
+
+@contextmanager
+def create(path: Path, made_from: Mapping[str, Any]) -> Iterator[Path]:
+    """A folder to write an artefact into; on a clean exit it becomes `path`, on an error it stays partial.
+
+    What an interrupted run left behind is kept when it was made from the same inputs, so the body may find
+    finished pieces in it; whoever writes pieces must write each atomically (see `replace_file`).
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    expected = json.loads(json.dumps(made_from))
+    mark = partial / FINGERPRINT
+    if partial.exists() and not (mark.exists() and _read_json(mark) == expected):
+        shutil.rmtree(partial)
+    partial.mkdir(parents=True, exist_ok=True)
+    with replace_file(mark) as temporary:
+        temporary.write_text(json.dumps(expected), encoding="utf-8")
+    yield partial
+    mark.unlink()
+    _publish(partial, path, expected)
+
+
+def make(path: Path, made_from: Mapping[str, Any]) -> Artifact:
+    """The artefact at `path` after `create` has finished."""
+    artifact = Artifact(path)
+    assert artifact.manifest["fingerprint"] == json.loads(json.dumps(made_from))
+    return artifact
+
+
+@contextmanager
+def replace_file(path: Path) -> Iterator[Path]:
+    """A temporary sibling that takes the place of `path`, whole, on a clean exit."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        _sync(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _publish(partial: Path, path: Path, expected: Mapping[str, Any]) -> None:
+    # Dot files are scratch of the body (checkpoints, temporary pieces): they do not become part of the artefact.
+    for scratch in partial.rglob(".*"):
+        shutil.rmtree(scratch) if scratch.is_dir() else scratch.unlink()
+    files = sorted(file for file in partial.rglob("*") if file.is_file())
+    for file in files:
+        _sync(file)
+    entries = {
+        file.relative_to(partial).as_posix(): {"bytes": file.stat().st_size, "sha256": file_digest(file)}
+        for file in files
+    }
+    manifest = {"fingerprint": expected, "files": entries, "versions": {"asr_kd": __version__}}
+    with replace_file(partial / MANIFEST) as temporary:
+        temporary.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    old = path.with_name(f".{path.name}.old")
+    if old.exists():
+        shutil.rmtree(old)
+    if path.exists():
+        path.rename(old)
+    partial.rename(path)
+    if old.exists():
+        shutil.rmtree(old)
+
+
+def _sync(file: Path) -> None:
+    with file.open("rb") as handle:
+        os.fsync(handle.fileno())
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return value
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+
+
+def _hash_json(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _flatten(content: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(content, dict):
+        return {prefix: content}
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        flat.update(_flatten(value, f"{prefix}.{key}" if prefix else str(key)))
+    return flat

@@ -1,0 +1,37 @@
+"""Every setting of a recipe, with its default and its reason. The lowest floor: it imports nothing of ours."""
+
+from asr_kd.config.schema import (
+    AlignConfig,
+    BenchConfig,
+    Config,
+    DataConfig,
+    DecodeConfig,
+    DistillConfig,
+    FeatureConfig,
+    GmmConfig,
+    LmConfig,
+    MiniConfig,
+    OptimiserConfig,
+    PartsConfig,
+    RealignConfig,
+    StudentConfig,
+    TrainConfig,
+)
+
+__all__ = [
+    "AlignConfig",
+    "BenchConfig",
+    "Config",
+    "DataConfig",
+    "DecodeConfig",
+    "DistillConfig",
+    "FeatureConfig",
+    "GmmConfig",
+    "LmConfig",
+    "MiniConfig",
+    "OptimiserConfig",
+    "PartsConfig",
+    "RealignConfig",
+    "StudentConfig",
+    "TrainConfig",
+]

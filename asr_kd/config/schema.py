@@ -1,0 +1,195 @@
+"""The settings of a recipe, as dataclasses that Hydra checks: an unknown key or a wrong type is refused."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+
+@dataclass
+class PartsConfig:
+    """Which parts of the corpus are used for what. Several parts are joined with a comma."""
+
+    train: str = "train"
+    dev: str | None = None  # none: whole speakers are held out of the training part
+    test: str = "test"
+
+
+@dataclass
+class MiniConfig:
+    """The synthetic corpus of recipe `mini`: a smoke test, not a measure of anything."""
+
+    speakers: int = 28  # voices; the last ones are dev and test speakers
+    dev_speakers: int = 4
+    test_speakers: int = 4
+    utterances_per_speaker: int = 36
+    noise_decibels: float = 20.0  # mean signal-to-noise ratio of the added noise
+
+
+@dataclass
+class DataConfig:
+    """Stage 0: from a corpus to manifests."""
+
+    corpus: str = MISSING  # a script of data_prep/
+    source: str | None = None  # a local copy; none: download
+    parts: PartsConfig = field(default_factory=PartsConfig)
+    dev_speakers: int = (
+        0  # speakers to hold out of training where the corpus has no dev part; 0: a tenth, at least 2
+    )
+    lexicon: str | None = None  # a file `WORD PHONE PHONE ...`; none: the corpus' own, or cmudict
+    lm_text: str | None = None  # sentences beside the training transcripts, one a line
+    missing_words: str = (
+        "pronounce"  # words missing from the lexicon: "pronounce" (cmudict, then letter-to-sound) or "refuse"
+    )
+    invalid: str = "refuse"  # utterances that fail validation: "refuse" the corpus or "skip" them, listed
+    resample: bool = False  # accept audio of other sample rates and resample it
+    sample_rate: int = 16000  # hertz
+    mini: MiniConfig = field(default_factory=MiniConfig)
+
+
+@dataclass
+class FeatureConfig:
+    """Stage 1: log-mel filterbanks for the networks, MFCCs for the alignment models."""
+
+    backend: str = "auto"  # "kaldi" (kaldi-native-fbank, CPU), "torchaudio" (batched, GPU); auto: by device
+    mel_bins: int = 40
+    cepstra: int = 13
+    frame_shift_milliseconds: float = 10.0
+    frame_length_milliseconds: float = 25.0
+    low_hertz: float = 20.0
+    high_hertz: float = -400.0  # as in Kaldi: at or below 0 it counts from the Nyquist frequency
+    dither: float = 0.0  # 0: the same audio gives the same bytes
+    normalise: str = "speaker"  # mean and variance by "speaker" or by "utterance"
+
+
+@dataclass
+class GmmConfig:
+    """The alignment model: monophones, then decision-tree triphones, both diagonal GMM-HMMs."""
+
+    monophone_passes: int = 25
+    monophone_gaussians: int = 600
+    triphone_passes: int = 25
+    leaves: int = 400  # upper bound on senones
+    gaussians: int = 4000
+    beam: float = 10.0
+    retry_beam: float = 40.0
+    silence_probability: float = 0.5  # of optional silence between words
+
+
+@dataclass
+class RealignConfig:
+    """Relabel the frames with a trained network (0 rounds: keep the GMM's labels)."""
+
+    rounds: int = 0
+    model: str = "member"  # a name of `models`
+
+
+@dataclass
+class LmConfig:
+    """A language model to decode with."""
+
+    order: int = 3
+    arpa: str | None = None  # an ARPA file, or the name of one that the corpus brings; none: train one
+    extra_text: bool = True  # train on `data.lm_text` as well as on the training transcripts
+
+
+@dataclass
+class AlignConfig:
+    """Stage 2: senones, labels, priors and decoding graphs."""
+
+    gmm: GmmConfig = field(default_factory=GmmConfig)
+    labels: str | None = None  # a folder with <part>.txt or <part>.ark of pdf-ids made elsewhere
+    realign: RealignConfig = field(default_factory=RealignConfig)
+
+
+@dataclass
+class OptimiserConfig:
+    """How a network is trained."""
+
+    epochs: int = 8
+    batch_frames: int = 1024
+    peak_learning_rate: float = 2e-3
+    final_learning_rate: float = 1e-5
+    warmup_fraction: float = 0.1  # of all updates, linear; then a cosine to the final rate
+    weight_decay: float = 0.01
+    gradient_clip: float = 5.0  # norm
+    label_smoothing: float = 0.0
+    precision: str = "auto"  # "bf16", "fp32"; auto: bf16 where the processor or GPU computes in it
+    shard_megabytes: int = (
+        2000  # features held in memory at once; larger corpora are streamed in shuffled shards
+    )
+    checkpoint_seconds: float = 60.0
+
+
+@dataclass
+class TrainConfig:
+    """Stage 3: the ensemble."""
+
+    members: int = 5
+    models: list[str] = field(default_factory=lambda: ["member"])  # names of `models`, taken in turn
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+
+
+@dataclass
+class StudentConfig:
+    """One student: a model, trained on the ensemble's soft targets."""
+
+    model: str = "student"  # a name of `models`
+    temperature: float = 2.0
+    soft_weight: float = 1.0
+    hard_weight: float = 0.5
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+
+
+@dataclass
+class DistillConfig:
+    """Stage 4: soft targets and students."""
+
+    average: str = "arithmetic"  # of the members' posteriors: "arithmetic" or "geometric"
+    top_k: int = 20
+    students: dict[str, StudentConfig] = field(default_factory=lambda: {"student": StudentConfig()})
+
+
+@dataclass
+class DecodeConfig:
+    """Stage 6: search and scoring. Scale and beam are tuned on dev, for each system, and frozen for test."""
+
+    acoustic_scales: list[float] = field(default_factory=lambda: [0.05, 0.07, 0.1, 0.14, 0.2, 0.28, 0.4])
+    beams: list[float] = field(default_factory=lambda: [9.0, 11.0, 13.0])
+    beam_tolerance: float = 0.1  # points of dev WER that a smaller beam may cost
+    max_active: int = 3000
+    lm: str | None = None  # a name of `lms`: the one the report's headline is about; none: the first
+
+
+@dataclass
+class BenchConfig:
+    """Stage 7: real-time factors."""
+
+    systems: list[str] = field(default_factory=list)  # empty: a member, the ensemble and every student
+    passes: int = 5
+    seconds_of_audio: float = 300.0  # of the test part
+    threads: int = 1
+
+
+@dataclass
+class Config:
+    """A whole recipe."""
+
+    recipe: str = MISSING
+    work: str = "exp/${recipe}"
+    seed: int = 0
+    stage: str = "data"  # first stage, by number or name
+    stop_stage: str = "bench"  # last stage
+    device: str = "auto"
+    workers: int = 0  # processes; 0: one a core
+    data: DataConfig = field(default_factory=DataConfig)
+    features: FeatureConfig = field(default_factory=FeatureConfig)
+    align: AlignConfig = field(default_factory=AlignConfig)
+    lms: dict[str, LmConfig] = field(default_factory=lambda: {"trigram": LmConfig()})
+    models: dict[str, dict[str, Any]] = field(
+        default_factory=dict
+    )  # name -> {kind: dnn, ...settings of that kind}
+    train: TrainConfig = field(default_factory=TrainConfig)
+    distill: DistillConfig = field(default_factory=DistillConfig)
+    decode: DecodeConfig = field(default_factory=DecodeConfig)
+    bench: BenchConfig = field(default_factory=BenchConfig)

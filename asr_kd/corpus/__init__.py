@@ -1,0 +1,1 @@
+"""Corpora: utterances, manifests, lexicons, validation."""

@@ -1,0 +1,1 @@
+"""Search over decoding graphs, in worker processes."""

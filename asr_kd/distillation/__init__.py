@@ -1,0 +1,1 @@
+"""Distillation losses, ensemble averages, the soft-target store."""

@@ -1,0 +1,89 @@
+"""Independent pieces of work in worker processes, one thread each.
+
+Two processes of one thread beat one process of two threads for the small networks and searches of this
+program, and the Kaldi wheels hold the interpreter's lock while they search; hence processes throughout.
+"""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from asr_kd.errors import AsrKdError
+from asr_kd.progress import bar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+def available_cores() -> int:
+    """The cores this process may run on (a container's or scheduler's limit counts, the machine's size does not)."""
+    return len(os.sched_getaffinity(0))
+
+
+def resolve_workers(setting: int) -> int:
+    """The number of worker processes for the setting `workers`, where 0 means one a core."""
+    if setting < 0:
+        raise AsrKdError(f"workers={setting}: give 0 for one process a core, or a positive number")
+    return setting or available_cores()
+
+
+def map_processes(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    workers: int,
+    description: str,
+    initializer: Callable[..., None] | None = None,
+    initargs: tuple[Any, ...] = (),
+) -> Iterator[tuple[int, Result]]:
+    """Yield ``(position in items, function(item))`` as results are ready, in no particular order.
+
+    `function`, `initializer` and everything passed must be picklable (module-level functions). With one
+    worker the work is still done in a process of its own, so that the result does not depend on `workers`.
+
+    Raises:
+        AsrKdError: a worker process died (most often: killed for want of memory).
+        Exception: whatever `function` raised, after the remaining work has been cancelled.
+    """
+    if not items:
+        return
+    with _one_thread_each():
+        pool = ProcessPoolExecutor(
+            max_workers=min(workers, len(items)),
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=initializer,
+            initargs=initargs,
+        )
+        with pool, bar(len(items), description) as progress:
+            futures = {pool.submit(function, item): position for position, item in enumerate(items)}
+            try:
+                for future in as_completed(futures):
+                    yield futures[future], future.result()
+                    progress.update()
+            except BrokenProcessPool as error:
+                raise AsrKdError(
+                    f"{description}: a worker process died, most likely for want of memory; "
+                    "lower `workers` and run the same command again to go on"
+                ) from error
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    # Spawned children read these when they load their numeric libraries, which is before any initializer runs.
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

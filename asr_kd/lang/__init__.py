@@ -1,0 +1,1 @@
+"""Language models, lexicon transducers, decoding graphs."""

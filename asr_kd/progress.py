@@ -1,0 +1,28 @@
+"""Progress bars for people, silence for logs."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+Item = TypeVar("Item")
+
+
+def bar(total: int | None, description: str, unit: str = "it") -> "tqdm[Any]":
+    """A progress bar with an estimate of the time left; quiet where standard error is not a terminal."""
+    return tqdm(total=total, desc=description, unit=unit, disable=not sys.stderr.isatty(), leave=False)
+
+
+def track(items: Iterable[Item], total: int | None, description: str, unit: str = "it") -> Iterator[Item]:
+    """Pass `items` on, showing how far they have come."""
+    with bar(total, description, unit) as progress:
+        for item in items:
+            yield item
+            progress.update()
+
+
+def say(message: str) -> None:
+    """One line about what the program does, on standard output, not torn by a progress bar."""
+    tqdm.write(message, file=sys.stdout)
+    sys.stdout.flush()
