@@ -68,7 +68,8 @@ class Lexicon:
                 continue
             if len(fields) < 2:
                 raise AsrKdError(
-                    f"{path}:{number}: the word {fields[0]!r} has no pronunciation; give one or delete the line"
+                    f"{path}:{number}: the word {fields[0]!r} has no pronunciation; "
+                    "give one or delete the line"
                 )
             word, phones = fields[0], fields[1:]
             if word.endswith(")") and "(" in word[1:]:

@@ -1,0 +1,131 @@
+"""Audio files: what they hold, and the samples of one utterance."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import soundfile
+
+from asr_kd.corpus.manifest import Utterance
+from asr_kd.errors import AsrKdError
+
+# Headerless files are what AN4 distributes: 16-bit big-endian samples of one channel at 16 kHz.
+RAW_SAMPLE_RATE = 16000
+RAW_FORMAT: dict[str, Any] = {
+    "format": "RAW",
+    "subtype": "PCM_16",
+    "endian": "BIG",
+    "samplerate": RAW_SAMPLE_RATE,
+    "channels": 1,
+}
+RAW_SUFFIX = ".raw"
+AUDIO_SUFFIXES = (".flac", ".wav", ".opus", ".ogg", ".mp3", ".sph", RAW_SUFFIX)
+
+# Segment times are often rounded to hundredths of a second: so far may an end lie behind the last sample.
+MAX_OVERSHOOT_SECONDS = 0.02
+
+
+class AudioInfo(NamedTuple):
+    """What a file's header says: sample rate in hertz, samples of one channel, channels."""
+
+    sample_rate: int
+    frames: int
+    channels: int
+
+    @property
+    def seconds(self) -> float:
+        """The length of the file."""
+        return self.frames / self.sample_rate
+
+
+def audio_info(path: str | Path) -> AudioInfo:
+    """Look at a file's header, without decoding it.
+
+    Raises:
+        AsrKdError: the file is missing, or no audio file that libsndfile reads.
+    """
+    with _open(path) as file:
+        return AudioInfo(file.samplerate, file.frames, file.channels)
+
+
+def read_audio(utterance: Utterance, sample_rate: int, resample: bool = False) -> np.ndarray:
+    """The samples of one utterance.
+
+    Reads WAV, FLAC, Ogg (Opus, Vorbis), MP3, NIST SPHERE and headerless big-endian ``.raw`` files.
+
+    Args:
+        utterance: whose audio; its start and duration select a piece of the file.
+        sample_rate: hertz of the result.
+        resample: convert audio of other sample rates instead of refusing it.
+
+    Returns:
+        ``(samples,)`` float32 in [-1, 1]; the mean of all channels.
+
+    Raises:
+        AsrKdError: names the file and the utterance that cannot be read, is empty, ends too early, has
+            another sample rate, or holds samples that are not finite.
+    """
+    try:
+        with _open(utterance.audio) as file:
+            if file.samplerate != sample_rate and not resample:
+                raise AsrKdError(
+                    f"{utterance.audio} has {file.samplerate} hertz, not {sample_rate}; "
+                    "set data.resample=true to convert it"
+                )
+            start, samples = _piece(utterance, AudioInfo(file.samplerate, file.frames, file.channels))
+            file.seek(start)
+            channels = file.read(samples, dtype="float32", always_2d=True)
+            rate = file.samplerate
+    except soundfile.SoundFileError as error:
+        raise AsrKdError(f"utterance {utterance.id}: {utterance.audio} is damaged: {error}") from error
+    except AsrKdError as error:
+        raise AsrKdError(f"utterance {utterance.id}: {error}") from None
+    if len(channels) < samples:
+        raise AsrKdError(
+            f"utterance {utterance.id}: {utterance.audio} is truncated: "
+            f"{len(channels)} of {samples} samples can be read"
+        )
+    waveform: np.ndarray = channels[:, 0] if channels.shape[1] == 1 else channels.mean(axis=1)
+    if not np.isfinite(waveform).all():
+        raise AsrKdError(f"utterance {utterance.id}: {utterance.audio} holds samples that are not finite")
+    if rate != sample_rate:
+        waveform = _resample(waveform, rate, sample_rate)
+    return np.ascontiguousarray(waveform, dtype=np.float32)
+
+
+def _open(path: str | Path) -> soundfile.SoundFile:
+    path = Path(path)
+    if not path.is_file():
+        raise AsrKdError(f"{path} is missing")
+    if path.stat().st_size == 0:
+        raise AsrKdError(f"{path} is empty")
+    try:
+        return soundfile.SoundFile(path, **(RAW_FORMAT if path.suffix.lower() == RAW_SUFFIX else {}))
+    except soundfile.SoundFileError as error:
+        raise AsrKdError(f"{path} is not an audio file that can be read: {error}") from error
+
+
+def _piece(utterance: Utterance, info: AudioInfo) -> tuple[int, int]:
+    """The first sample and the number of samples of an utterance, at the file's own sample rate."""
+    start = round(utterance.start_seconds * info.sample_rate)
+    end = info.frames
+    if utterance.duration_seconds is not None:
+        end = start + round(utterance.duration_seconds * info.sample_rate)
+    overshoot = end - info.frames
+    if start < 0 or overshoot > MAX_OVERSHOOT_SECONDS * info.sample_rate:
+        raise AsrKdError(
+            f"{utterance.audio} ends at {info.seconds:.2f} s, "
+            f"the utterance at {end / info.sample_rate:.2f} s (it starts at {utterance.start_seconds:.2f} s)"
+        )
+    end = min(end, info.frames)
+    if end <= start:
+        raise AsrKdError(f"{utterance.audio} has no samples from {utterance.start_seconds:.2f} s on")
+    return start, end - start
+
+
+def _resample(waveform: np.ndarray, rate: int, sample_rate: int) -> np.ndarray:
+    # Imported here: the runtime, which reads audio too, does without it.
+    import soxr
+
+    converted: np.ndarray = soxr.resample(waveform, rate, sample_rate, quality="HQ")
+    return converted
