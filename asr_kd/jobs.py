@@ -22,7 +22,7 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 
 
 def available_cores() -> int:
-    """The cores this process may run on (a container's or scheduler's limit counts, the machine's size does not)."""
+    """The cores this process may run on: a scheduler's limit counts, the machine's size does not."""
     return len(os.sched_getaffinity(0))
 
 
@@ -76,7 +76,7 @@ def map_processes(
 
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
-    # Spawned children read these when they load their numeric libraries, which is before any initializer runs.
+    # Spawned children read these as they load their numeric libraries, before any initializer runs.
     before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
     try:

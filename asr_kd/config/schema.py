@@ -8,7 +8,7 @@ from omegaconf import MISSING
 
 @dataclass
 class PartsConfig:
-    """Which parts of the corpus are used for what. Several parts are joined with a comma."""
+    """Which parts of the corpus are used for what. Several parts are joined with a plus sign."""
 
     train: str = "train"
     dev: str | None = None  # none: whole speakers are held out of the training part

@@ -1,0 +1,57 @@
+# make help lists the targets. Settings of a run are given as variables (recipe, stage, stop_stage, work, and
+# any setting with a dot in its name, e.g. data.source=/data/an4) or, all others, in args="seed=1 workers=2".
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+recipe ?= mini
+
+# Whatever is given to make as name=value and is a setting goes on to the command line: the names of the
+# plain ones, and every dotted one.
+PLAIN := stage stop_stage work seed device workers
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command line,$(origin $(name))),$(name)))
+DOTTED := $(foreach name,$(GIVEN),$(if $(findstring .,$(name)),$(name)))
+SETTINGS := $(foreach name,$(filter $(PLAIN),$(GIVEN)) $(DOTTED),'$(name)=$($(name))')
+
+.DEFAULT_GOAL := run
+.PHONY: run setup test test-recipes lint format bench validate settings clean help
+
+run: setup  ## set up, then run recipe=NAME (default mini) from stage= to stop_stage=, to its report
+	$(BIN)/asr-kd run recipe=$(recipe) $(SETTINGS) $(args)
+
+setup: $(VENV)/.complete  ## make the virtual environment from constraints.txt
+
+$(VENV)/.complete: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,dev]'
+	touch $@
+
+test: setup  ## set up and run the fast tests (all processors)
+	$(BIN)/python -m pytest -n auto
+
+test-recipes: setup  ## run whole recipes on recorded speech: slow (needs ASR_KD_CORPORA)
+	$(BIN)/python -m pytest -m recipe -n 0 --durations 0
+
+lint: setup  ## ruff (lint and format) and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup  ## put the code into its canonical form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup  ## measure real-time factors of recipe=NAME's systems anew
+	$(BIN)/asr-kd run recipe=$(recipe) stage=bench $(SETTINGS) $(args)
+
+validate: setup  ## check the corpus of recipe=NAME and name everything that is wrong with it
+	$(BIN)/asr-kd validate recipe=$(recipe) $(SETTINGS) $(args)
+
+settings: setup  ## print every setting of recipe=NAME
+	$(BIN)/asr-kd settings recipe=$(recipe) $(SETTINGS) $(args)
+
+clean:  ## remove what a recipe made: exp/NAME
+	rm -rf exp/$(recipe)
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16

@@ -1,0 +1,140 @@
+"""The command line: `asr-kd run recipe=NAME [setting=value ...]` and the small verbs."""
+
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from asr_kd.config import Config
+from asr_kd.errors import AsrKdError
+
+HELP = """\
+asr-kd VERB [recipe=NAME] [setting=value ...]
+
+  run        run a recipe's stages, from audio to the report (stage=, stop_stage= by number or name)
+  validate   check a recipe's corpus and name everything that is wrong with it
+  export-labels to=FOLDER
+             write a recipe's senone labels as Kaldi text, one <part>.txt a part
+  settings   print every setting of a recipe with its value
+
+A recipe is a folder of recipes/ or the path of a folder with a recipe.yaml. Every setting that
+`settings` prints can be given on the command line, e.g. `train.members=10 data.source=/data/an4`.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; the exit status is 0, 1 (a user's error, named) or 130 (interrupted)."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in {"help", "-h", "--help"}:
+        print(HELP, end="")
+        return 0
+    verb, *settings = given
+    if verb not in VERBS:
+        print(f"asr-kd: there is no verb {verb!r}\n\n{HELP}", file=sys.stderr, end="")
+        return 1
+    try:
+        VERBS[verb](settings)
+    except AsrKdError as error:
+        print(f"asr-kd: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("asr-kd: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    except MemoryError:
+        traceback.print_exc()
+        print("asr-kd: out of memory; lower `workers` and run the same command again", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(settings: Sequence[str]) -> None:
+    from asr_kd import pipeline
+
+    pipeline.run(load(settings))
+
+
+def _validate(settings: Sequence[str]) -> None:
+    from asr_kd.stages import data
+
+    data.validate(load(settings))
+
+
+def _export_labels(settings: Sequence[str]) -> None:
+    from asr_kd.stages import align
+
+    folders = [setting.removeprefix("to=") for setting in settings if setting.startswith("to=")]
+    if len(folders) != 1:
+        raise AsrKdError("export-labels needs one to=FOLDER, where the label files are written")
+    config = load([setting for setting in settings if not setting.startswith("to=")])
+    align.export_labels(config, Path(config.work), Path(folders[0]))
+
+
+def _settings(settings: Sequence[str]) -> None:
+    from omegaconf import OmegaConf
+
+    print(OmegaConf.to_yaml(OmegaConf.structured(load(settings))), end="")
+
+
+VERBS: dict[str, Callable[[Sequence[str]], None]] = {
+    "run": _run,
+    "validate": _validate,
+    "export-labels": _export_labels,
+    "settings": _settings,
+}
+
+
+def load(settings: Sequence[str]) -> Config:
+    """The configuration of ``recipe=NAME`` with overrides, checked by Hydra against the dataclasses.
+
+    Raises:
+        AsrKdError: no such recipe, an unknown setting, a value of the wrong type.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.core.config_store import ConfigStore
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    names = [setting.removeprefix("recipe=") for setting in settings if setting.startswith("recipe=")]
+    folder = recipe_folder(names[-1] if names else "mini")
+    overrides = [setting for setting in settings if not setting.startswith("recipe=")]
+    # base: what a recipe.yaml builds on (`defaults: [base, _self_]`).
+    ConfigStore.instance().store(name="base", node=Config)
+    try:
+        with initialize_config_dir(str(folder), version_base="1.3"):
+            composed = compose("recipe", overrides)
+        config = OmegaConf.to_object(composed)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise AsrKdError(f"{folder / 'recipe.yaml'}: {_reason(error)}") from error
+    assert isinstance(config, Config)
+    return config
+
+
+def recipe_folder(name: str) -> Path:
+    """The folder of a recipe, by name or path.
+
+    Raises:
+        AsrKdError: there is none; lists those there are.
+    """
+    recipes = Path(__file__).parents[1] / "recipes"
+    for folder in (recipes / name, Path(name)):
+        if (folder / "recipe.yaml").is_file():
+            return folder.resolve()
+    known = ", ".join(sorted(path.parent.name for path in recipes.glob("*/recipe.yaml")))
+    raise AsrKdError(f"recipe={name}: no such recipe, and no folder with a recipe.yaml; there are {known}")
+
+
+def _reason(error: Exception) -> str:
+    # Hydra wraps what it was told by OmegaConf: the innermost message is the one that names the setting.
+    messages = [str(error)]
+    cause = error.__cause__
+    while cause is not None:
+        messages.append(str(cause))
+        cause = cause.__cause__
+    unknown = "is not in struct" if any("not in struct" in message for message in messages) else ""
+    advice = "; `asr-kd settings recipe=NAME` lists every setting" if unknown else ""
+    return " / ".join(dict.fromkeys(message.splitlines()[0] for message in messages if message)) + advice
+
+
+if __name__ == "__main__":
+    sys.exit(main())

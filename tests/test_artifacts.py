@@ -1,0 +1,120 @@
+"""Artefacts are whole, made from known inputs, or refused by name."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from asr_kd import artifacts
+from asr_kd.errors import AsrKdError
+
+
+@dataclass
+class Settings:
+    bins: int = 40
+
+
+def write(path: Path, text: str = "content", bins: int = 40) -> dict[str, object]:
+    made_from = artifacts.fingerprint("kind", Settings(bins), {"input": "digest"})
+    with artifacts.create(path, made_from) as folder:
+        (folder / "inner").mkdir(exist_ok=True)
+        (folder / "inner" / "file.txt").write_text(text)
+    return made_from
+
+
+def test_complete_artefact_is_found_again(tmp_path: Path) -> None:
+    made_from = write(tmp_path / "a")
+    found = artifacts.find(tmp_path / "a", made_from)
+    assert found is not None
+    assert (found / "inner/file.txt").read_text() == "content"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_changed_setting_or_input_is_noticed_and_named(tmp_path: Path) -> None:
+    write(tmp_path / "a", bins=40)
+    for changed in (
+        artifacts.fingerprint("kind", Settings(80), {"input": "digest"}),
+        artifacts.fingerprint("kind", Settings(40), {"input": "other"}),
+    ):
+        assert artifacts.find(tmp_path / "a", changed) is None
+    changed = artifacts.fingerprint("kind", Settings(80), {"input": "other"})
+    assert artifacts.changes(tmp_path / "a", changed) == ["inputs.input", "settings.bins"]
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "delete"])
+def test_damage_is_refused_by_name(tmp_path: Path, damage: str) -> None:
+    made_from = write(tmp_path / "a")
+    file = tmp_path / "a" / "inner" / "file.txt"
+    if damage == "delete":
+        file.unlink()
+    else:
+        file.write_text("Content" if damage == "flip" else "conten")
+    with pytest.raises(AsrKdError, match=r"inner/file\.txt"):
+        artifacts.find(tmp_path / "a", made_from)
+
+
+def test_damaged_manifest_is_refused_by_name(tmp_path: Path) -> None:
+    made_from = write(tmp_path / "a")
+    (tmp_path / "a" / "manifest.json").write_text("{")
+    with pytest.raises(AsrKdError, match=r"manifest\.json"):
+        artifacts.find(tmp_path / "a", made_from)
+
+
+def test_interrupted_work_stays_partial_and_goes_on(tmp_path: Path) -> None:
+    made_from = artifacts.fingerprint("kind", Settings(), {})
+    with pytest.raises(KeyboardInterrupt), artifacts.create(tmp_path / "a", made_from) as folder:
+        (folder / "piece").write_text("done")
+        raise KeyboardInterrupt
+    assert artifacts.find(tmp_path / "a", made_from) is None
+    with artifacts.create(tmp_path / "a", made_from) as folder:
+        assert (folder / "piece").read_text() == "done"
+    assert artifacts.find(tmp_path / "a", made_from) is not None
+
+
+def test_pieces_made_from_other_settings_are_not_used(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), artifacts.create(tmp_path / "a", {"settings": 1}) as folder:
+        (folder / "piece").write_text("old")
+        raise RuntimeError
+    with artifacts.create(tmp_path / "a", {"settings": 2}) as folder:
+        assert not (folder / "piece").exists()
+
+
+def test_new_artefact_replaces_the_old_one_whole(tmp_path: Path) -> None:
+    write(tmp_path / "a", "old", bins=40)
+    old = artifacts.Artifact(tmp_path / "a").digest
+    write(tmp_path / "a", "new", bins=80)
+    assert artifacts.Artifact(tmp_path / "a").digest != old
+    assert (tmp_path / "a" / "inner" / "file.txt").read_text() == "new"
+
+
+def test_equal_content_has_equal_digest_whatever_the_settings(tmp_path: Path) -> None:
+    write(tmp_path / "a", bins=40)
+    write(tmp_path / "b", bins=80)
+    assert artifacts.Artifact(tmp_path / "a").digest == artifacts.Artifact(tmp_path / "b").digest
+
+
+def test_scratch_files_do_not_become_part_of_it(tmp_path: Path) -> None:
+    with artifacts.create(tmp_path / "a", {}) as folder:
+        (folder / ".checkpoint").write_text("scratch")
+        (folder / "model").write_text("kept")
+    assert list(artifacts.Artifact(tmp_path / "a").manifest["files"]) == ["model"]
+    assert not (tmp_path / "a" / ".checkpoint").exists()
+
+
+def test_replaced_file_is_whole_or_untouched(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), artifacts.replace_file(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_copy_of_an_artefact_is_still_valid(tmp_path: Path) -> None:
+    made_from = write(tmp_path / "a")
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    assert artifacts.find(tmp_path / "b", made_from) is not None
+    assert json.loads((tmp_path / "b" / "manifest.json").read_text())["fingerprint"] == made_from

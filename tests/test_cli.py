@@ -1,0 +1,92 @@
+"""The command line: settings checked, errors named, exit statuses right."""
+
+from pathlib import Path
+
+import pytest
+
+from asr_kd import cli, pipeline
+from asr_kd.errors import AsrKdError
+
+RECIPES = sorted(path.parent.name for path in (Path(__file__).parents[1] / "recipes").glob("*/recipe.yaml"))
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_loads_and_builds_its_models(recipe: str) -> None:
+    from asr_kd import models
+
+    config = cli.load([f"recipe={recipe}"])
+    assert config.recipe == recipe
+    assert config.work == f"exp/{recipe}"
+    assert (cli.recipe_folder(recipe) / "README.md").is_file(), f"recipes/{recipe} needs a README.md"
+    used = {*config.train.models, *(student.model for student in config.distill.students.values())}
+    for name in used:
+        models.build(config.models[name], input_dims=config.features.mel_bins, senones=10)
+
+
+def test_settings_are_overridden() -> None:
+    config = cli.load(["recipe=mini", "train.members=2", "data.parts.train=a+b", "data.source=/x"])
+    assert (config.train.members, config.data.parts.train, config.data.source) == (2, "a+b", "/x")
+
+
+@pytest.mark.parametrize("setting", ["train.membres=2", "nonsense=1", "train.members=two"])
+def test_wrong_settings_are_refused_by_name(setting: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["settings", "recipe=mini", setting]) == 1
+    message = capsys.readouterr().err
+    assert setting.split("=", maxsplit=1)[0].rsplit(".", maxsplit=1)[-1] in message
+    assert "Traceback" not in message
+
+
+def test_unknown_recipe_lists_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "recipe=nothing"]) == 1
+    assert "mini" in capsys.readouterr().err
+
+
+def test_recipe_can_be_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(
+        "defaults: [base, _self_]\nrecipe: own\ndata: {corpus: kaldi_dir}\n"
+    )
+    assert cli.load([f"recipe={tmp_path}"]).data.corpus == "kaldi_dir"
+
+
+def test_unknown_verb_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["trian"]) == 1
+    assert "trian" in capsys.readouterr().err
+
+
+def test_stages_by_number_and_name() -> None:
+    assert pipeline.find_stage("3", "stage") is pipeline.find_stage("train", "stage")
+    with pytest.raises(AsrKdError, match="stop_stage=12"):
+        pipeline.find_stage("12", "stop_stage")
+
+
+def test_stages_run_in_order_between_first_and_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[str] = []
+    monkeypatch.setattr(pipeline.Stage, "run", lambda stage, config, work: ran.append(stage.name))
+    pipeline.run(cli.load(["recipe=mini", f"work={tmp_path}", "stage=1", "stop_stage=distill"]))
+    assert ran == ["features", "align", "train", "distill"]
+    assert (tmp_path / "stages.jsonl").read_text().count("\n") == 4
+
+
+def test_stop_before_start_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(AsrKdError, match="stop_stage=data"):
+        pipeline.run(cli.load(["recipe=mini", f"work={tmp_path}", "stage=train", "stop_stage=data"]))
+
+
+def test_defect_of_the_program_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def defect(settings: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setitem(cli.VERBS, "run", defect)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["run"])
+
+
+def test_interruption_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(settings: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(cli.VERBS, "run", interrupted)
+    assert cli.main(["run"]) == 130
+    assert "goes on" in capsys.readouterr().err

@@ -1,0 +1,46 @@
+"""The frame layout: flat arrays and one index."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from asr_kd.errors import AsrKdError
+from asr_kd.frames import FrameIndex, create_frames, open_frames
+
+
+def test_index_survives_saving(tmp_path: Path) -> None:
+    index = FrameIndex.from_lengths(["b", "a"], ["s1", "s2"], [3, 5])
+    index.save(tmp_path)
+    loaded = FrameIndex.load(tmp_path)
+    assert loaded.ids == ("b", "a")
+    assert loaded.speakers == ("s1", "s2")
+    assert loaded.total_frames == 8
+    np.testing.assert_array_equal(loaded.offsets, [0, 3, 8])
+    np.testing.assert_array_equal(loaded.lengths, [3, 5])
+
+
+def test_spans_by_id_and_place() -> None:
+    index = FrameIndex.from_lengths(["b", "a"], ["s", "s"], [3, 5])
+    assert index.span("a") == index.span(1) == slice(3, 8)
+    assert dict(index.spans()) == {"b": slice(0, 3), "a": slice(3, 8)}
+
+
+def test_empty_index_has_no_frames() -> None:
+    assert FrameIndex.from_lengths([], [], []).total_frames == 0
+
+
+def test_array_of_another_length_is_refused(tmp_path: Path) -> None:
+    create_frames(tmp_path / "x.npy", 7, (2,), np.float16).flush()
+    index = FrameIndex.from_lengths(["a"], ["s"], [8])
+    with pytest.raises(AsrKdError, match=r"x\.npy: 7 rows.* 8 frames"):
+        open_frames(tmp_path / "x.npy", index)
+
+
+def test_rows_written_by_several_openings_are_all_there(tmp_path: Path) -> None:
+    create_frames(tmp_path / "x.npy", 4, (), np.int32).flush()
+    for row in range(4):
+        array = open_frames(tmp_path / "x.npy", writable=True)
+        array[row] = row
+        del array
+    np.testing.assert_array_equal(open_frames(tmp_path / "x.npy"), [0, 1, 2, 3])

@@ -1,0 +1,63 @@
+"""Work in processes: complete, bounded, and loud when a worker dies."""
+
+import os
+import signal
+
+import pytest
+
+from asr_kd.errors import AsrKdError
+from asr_kd.jobs import map_processes, resolve_workers
+from asr_kd.seeding import derive_seed, generator
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def fail_on_three(number: int) -> int:
+    if number == 3:
+        raise AsrKdError("utterance three")
+    return number
+
+
+def die(number: int) -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def threads(_: int) -> str | None:
+    return os.environ.get("OMP_NUM_THREADS")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_item_is_done_once(workers: int) -> None:
+    assert dict(map_processes(square, range(5), workers, "squares")) == {n: n * n for n in range(5)}
+
+
+def test_error_of_an_item_reaches_the_caller() -> None:
+    with pytest.raises(AsrKdError, match="utterance three"):
+        list(map_processes(fail_on_three, range(6), 2, "work"))
+
+
+def test_killed_worker_is_an_error_with_advice() -> None:
+    with pytest.raises(AsrKdError, match="lower `workers`"):
+        list(map_processes(die, [1], 1, "work"))
+
+
+def test_workers_use_one_thread_and_leave_our_environment_alone() -> None:
+    before = os.environ.get("OMP_NUM_THREADS")
+    assert dict(map_processes(threads, [0], 1, "work")) == {0: "1"}
+    assert os.environ.get("OMP_NUM_THREADS") == before
+
+
+def test_negative_workers_are_refused() -> None:
+    with pytest.raises(AsrKdError, match="workers=-1"):
+        resolve_workers(-1)
+
+
+def test_seeds_depend_on_seed_and_name_alone() -> None:
+    assert derive_seed(0, "train", "member", 1) == derive_seed(0, "train", "member", 1)
+    seeds = {derive_seed(seed, "member", i) for seed in range(10) for i in range(10)}
+    assert len(seeds) == 100
+    assert derive_seed(0, "a", "bc") != derive_seed(0, "ab", "c")
+    assert generator(1, "x").random() == generator(1, "x").random()
