@@ -95,7 +95,7 @@ class Artifact:
 
 
 def find(path: Path, expected: Mapping[str, Any]) -> Artifact | None:
-    """The artefact at `path` if it is complete and was made from exactly `expected`, after verifying its files."""
+    """The artefact at `path`, its files verified, if it is complete and made from exactly `expected`."""
     if not (path / MANIFEST).exists():
         return None
     artifact = Artifact(path)
@@ -153,7 +153,7 @@ def replace_file(path: Path) -> Iterator[Path]:
 
 
 def _publish(partial: Path, path: Path, expected: Mapping[str, Any]) -> None:
-    # Dot files are scratch of the body (checkpoints, temporary pieces): they do not become part of the artefact.
+    # Dot files are scratch of the body (checkpoints, temporary pieces): no part of the artefact.
     for scratch in partial.rglob(".*"):
         shutil.rmtree(scratch) if scratch.is_dir() else scratch.unlink()
     files = sorted(file for file in partial.rglob("*") if file.is_file())
