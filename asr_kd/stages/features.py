@@ -1,0 +1,98 @@
+"""Stage 1: the frame stores of train, dev and test."""
+
+import json
+import time
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from asr_kd import artifacts
+from asr_kd.config import Config
+from asr_kd.corpus.manifest import Utterance, read_manifest
+from asr_kd.errors import AsrKdError
+from asr_kd.features.extract import Extraction, extract
+from asr_kd.features.store import Part
+from asr_kd.jobs import resolve_workers
+from asr_kd.progress import say
+
+PARTS = ("train", "dev", "test")
+
+
+def run(config: Config, work: Path) -> None:
+    """Write ``features/<part>`` from ``data/<part>.jsonl``.
+
+    Raises:
+        AsrKdError: audio that cannot be used, by utterance; a setting that means nothing.
+    """
+    data = artifacts.Artifact(work / "data")
+    stale = {}
+    for part in PARTS:
+        made_from = _made_from(config, data, part)
+        if artifacts.find(work / "features" / part, made_from) is None:
+            stale[part] = made_from
+        else:
+            say(f"features/{part}: up to date")
+    if not stale:
+        return
+    extraction = Extraction(
+        config.features, config.data.sample_rate, config.data.resample, _device(config), config.seed
+    )
+    started = time.perf_counter()
+    with ExitStack() as stack:
+        # All parts at once, so that workers are started once.
+        utterances = {
+            stack.enter_context(artifacts.create(work / "features" / part, made_from)): _utterances(
+                data, part
+            )
+            for part, fingerprint in stale.items()
+        }
+        stored = extract(utterances, extraction, resolve_workers(config.workers))
+        for folder, part_stored in zip(utterances, stored, strict=True):
+            _write_summary(folder, part_stored, config)
+    seconds = (
+        sum(part.index.total_frames for part in stored) * config.features.frame_shift_milliseconds / 1000
+    )
+    elapsed = time.perf_counter() - started
+    say(f"features: {seconds / 3600:.2f} h of {', '.join(stale)} at {seconds / elapsed:.0f} times real time")
+
+
+def _made_from(config: Config, data: artifacts.Artifact, part: str) -> dict[str, Any]:
+    settings = {
+        "features": asdict(config.features),
+        "sample_rate": config.data.sample_rate,
+        # The dither is the only thing drawn at random.
+        "seed": config.seed if config.features.dither > 0 else None,
+    }
+    manifest = data.manifest["files"][f"{part}.jsonl"]["sha256"]
+    return artifacts.fingerprint("features", settings, {"data": manifest})
+
+
+def _utterances(data: artifacts.Artifact, part: str) -> list[Utterance]:
+    utterances = read_manifest(data / f"{part}.jsonl")
+    if not utterances:
+        raise AsrKdError(f"{data / f'{part}.jsonl'} has no utterances; look at the corpus and `data.parts`")
+    return utterances
+
+
+def _device(config: Config) -> str:
+    if config.features.backend == "kaldi" or config.device == "cpu":
+        return "cpu"
+    import torch
+
+    if config.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return config.device
+
+
+def _write_summary(folder: Path, part: Part, config: Config) -> None:
+    frames = part.index.total_frames
+    summary = {
+        "utterances": len(part.index),
+        "speakers": len(set(part.index.speakers)),
+        "frames": frames,
+        "hours": round(frames * config.features.frame_shift_milliseconds / 3.6e6, 4),
+        "mel_bins": part.fbank.shape[1],
+        "cepstra": part.mfcc.shape[1],
+    }
+    (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
