@@ -52,7 +52,7 @@ def map_processes(
     """
     if not items:
         return
-    with _one_thread_each():
+    with one_thread_each():
         pool = ProcessPoolExecutor(
             max_workers=min(workers, len(items)),
             mp_context=multiprocessing.get_context("spawn"),
@@ -75,7 +75,8 @@ def map_processes(
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
+def one_thread_each() -> Iterator[None]:
+    """Inside, every spawned process computes with one thread."""
     # Spawned children read these as they load their numeric libraries, before any initializer runs.
     before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
