@@ -37,7 +37,7 @@ class Extraction:
         features: the settings of stage `features`.
         sample_rate: hertz.
         resample: convert audio of other sample rates.
-        device: where back end `torchaudio` computes.
+        device: where back end `torchaudio` computes; "auto": on a GPU where there is one.
         seed: of the dither, where there is any.
     """
 
@@ -85,9 +85,14 @@ def make_backend(extraction: Extraction) -> Backend:
     if extraction.features.backend == "kaldi":
         return KaldiBackend(extraction.features, extraction.sample_rate)
     # Imported here: it brings torch, which back end `kaldi` does without.
+    import torch
+
     from asr_kd.features.batched import BatchedFeatures
 
-    return BatchedFeatures(extraction.features, extraction.sample_rate, extraction.device)
+    device = extraction.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return BatchedFeatures(extraction.features, extraction.sample_rate, device)
 
 
 @dataclass(frozen=True)

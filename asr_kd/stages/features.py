@@ -36,25 +36,22 @@ def run(config: Config, work: Path) -> None:
     if not stale:
         return
     extraction = Extraction(
-        config.features, config.data.sample_rate, config.data.resample, _device(config), config.seed
+        config.features, config.data.sample_rate, config.data.resample, config.device, config.seed
     )
     started = time.perf_counter()
     with ExitStack() as stack:
         # All parts at once, so that workers are started once.
-        utterances = {
-            stack.enter_context(artifacts.create(work / "features" / part, made_from)): _utterances(
-                data, part
-            )
-            for part, fingerprint in stale.items()
-        }
+        utterances = {}
+        for part, made_from in stale.items():
+            folder = stack.enter_context(artifacts.create(work / "features" / part, made_from))
+            utterances[folder] = _utterances(data, part)
         stored = extract(utterances, extraction, resolve_workers(config.workers))
         for folder, part_stored in zip(utterances, stored, strict=True):
             _write_summary(folder, part_stored, config)
-    seconds = (
-        sum(part.index.total_frames for part in stored) * config.features.frame_shift_milliseconds / 1000
-    )
-    elapsed = time.perf_counter() - started
-    say(f"features: {seconds / 3600:.2f} h of {', '.join(stale)} at {seconds / elapsed:.0f} times real time")
+    frames = sum(part.index.total_frames for part in stored)
+    hours = frames * config.features.frame_shift_milliseconds / 3.6e6
+    speed = hours * 3600 / (time.perf_counter() - started)
+    say(f"features: {hours:.2f} h of {', '.join(stale)} at {speed:.0f} times real time")
 
 
 def _made_from(config: Config, data: artifacts.Artifact, part: str) -> dict[str, Any]:
@@ -73,16 +70,6 @@ def _utterances(data: artifacts.Artifact, part: str) -> list[Utterance]:
     if not utterances:
         raise AsrKdError(f"{data / f'{part}.jsonl'} has no utterances; look at the corpus and `data.parts`")
     return utterances
-
-
-def _device(config: Config) -> str:
-    if config.features.backend == "kaldi" or config.device == "cpu":
-        return "cpu"
-    import torch
-
-    if config.device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return config.device
 
 
 def _write_summary(folder: Path, part: Part, config: Config) -> None:
