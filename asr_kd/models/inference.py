@@ -1,0 +1,51 @@
+"""Senone posteriors of whole utterances."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from asr_kd.models.base import AcousticModel
+
+# Bounds the memory of a forward pass: 4,096 windows of 26 x 40 features are 17 MB.
+BATCH_FRAMES = 4096
+
+
+def replicate_edges(frames: Tensor, left: int, right: int) -> Tensor:
+    """``(frames, dims)`` -> ``(left + frames + right, dims)``, the first and last frame repeated."""
+    place = torch.arange(-left, len(frames) + right, device=frames.device).clamp(0, len(frames) - 1)
+    return frames[place]
+
+
+@torch.inference_mode()
+def log_posteriors(
+    model: AcousticModel,
+    frames: np.ndarray | Tensor,
+    device: torch.device | str | None = None,
+    batch_frames: int = BATCH_FRAMES,
+) -> Tensor:
+    """Natural logarithms of the senone posteriors of one utterance.
+
+    Args:
+        model: on `device`; evaluated in inference mode whatever mode it is in.
+        frames: ``(frames, dims)``, any floating type; beyond the edges the first and last frame repeat.
+        device: where to compute; none: where the model is.
+        batch_frames: output frames at a time.
+
+    Returns:
+        ``(frames, senones)`` float32 on `device`.
+    """
+    device = next(model.parameters()).device if device is None else torch.device(device)
+    features = torch.as_tensor(np.array(frames) if isinstance(frames, np.ndarray) else frames)
+    features = features.to(device, torch.float32)
+    if not len(features):
+        return torch.empty(0, model.senones, device=device)
+    padded = replicate_edges(features, model.left_context, model.right_context)
+    context = model.left_context + model.right_context
+    was_training = model.training
+    model.eval()
+    pieces = [
+        model(padded[None, start : start + min(batch_frames, len(features) - start) + context])[0].float()
+        for start in range(0, len(features), batch_frames)
+    ]
+    model.train(was_training)
+    return torch.cat(pieces).log_softmax(dim=-1)

@@ -1,0 +1,74 @@
+"""Models on disk: weights as safetensors, the architecture as JSON. No pickle."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from asr_kd.errors import AsrKdError
+from asr_kd.models.base import AcousticModel
+from asr_kd.models.registry import build
+
+WEIGHTS_FILE = "model.safetensors"
+DESCRIPTION_FILE = "model.json"
+
+
+def save_model(folder: Path, model: AcousticModel) -> None:
+    """Write ``model.safetensors`` and ``model.json`` (`AcousticModel.description`) into `folder`."""
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    save_file(weights, folder / WEIGHTS_FILE)
+    text = json.dumps(model.description(), indent=1)
+    (folder / DESCRIPTION_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def load_model(folder: Path, device: torch.device | str = "cpu") -> AcousticModel:
+    """The model in `folder`, ready for inference.
+
+    Raises:
+        AsrKdError: a file is missing or damaged, or a weight is missing, unknown, of the wrong shape or not
+            finite; names the file and the weight.
+    """
+    model = _architecture(folder / DESCRIPTION_FILE)
+    path = folder / WEIGHTS_FILE
+    try:
+        weights = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise AsrKdError(
+            f"{path} cannot be read as safetensors ({error}); train the model again or copy it anew"
+        ) from error
+    _check_weights(path, weights, model.state_dict())
+    model.load_state_dict(weights, assign=True)
+    return model.to(device).eval()
+
+
+def _architecture(path: Path) -> AcousticModel:
+    try:
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
+        settings = {"kind": content["kind"], **content["settings"]}
+        with torch.device("meta"):  # shapes alone: nothing is allocated before the weights' own shapes agree
+            return build(settings, int(content["input_dims"]), int(content["senones"]))
+    except OSError as error:
+        raise AsrKdError(
+            f"{path} cannot be read ({error.strerror}); it must lie beside the weights"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise AsrKdError(f"{path} does not describe a model ({error!r}); copy the folder anew") from error
+
+
+def _check_weights(path: Path, found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    for name in sorted(expected.keys() | found.keys()):
+        if name not in found:
+            raise AsrKdError(f"{path} has no weight {name}, which its {DESCRIPTION_FILE} asks for")
+        if name not in expected:
+            raise AsrKdError(f"{path} has a weight {name} that its {DESCRIPTION_FILE} does not know")
+        got, want = found[name], expected[name]
+        if got.shape != want.shape or got.dtype != want.dtype:
+            raise AsrKdError(
+                f"{path}: weight {name} is {got.dtype} {tuple(got.shape)}, "
+                f"but its {DESCRIPTION_FILE} asks for {want.dtype} {tuple(want.shape)}"
+            )
+        if not torch.isfinite(got).all():
+            raise AsrKdError(f"{path}: weight {name} has values that are not finite; train the model again")

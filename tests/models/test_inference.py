@@ -1,0 +1,31 @@
+import numpy as np
+import pytest
+import torch
+
+from asr_kd.models import build
+from asr_kd.models.inference import log_posteriors
+
+MODELS = [
+    {"kind": "dnn", "hidden_layers": 2, "hidden_units": 8, "left_context": 4, "right_context": 1},
+    {"kind": "tdnn", "channels": 8, "kernel_sizes": [3, 3], "dilations": [1, 2]},
+]
+
+
+@pytest.mark.parametrize("settings", MODELS)
+@pytest.mark.parametrize("frames", [1, 2, 17])
+def test_equals_one_window_at_a_time_with_replicated_edges(settings: dict[str, object], frames: int) -> None:
+    model = build(settings, 5, 6, seed=0).train()
+    features = np.random.default_rng(0).normal(size=(frames, 5)).astype(np.float16)
+    found = log_posteriors(model, features, batch_frames=4)
+    assert found.shape == (frames, 6) and found.dtype == torch.float32
+    assert model.training
+    model.eval()
+    for frame in range(frames):
+        places = range(frame - model.left_context, frame + model.right_context + 1)
+        window = torch.tensor(np.stack([features[min(max(place, 0), frames - 1)] for place in places]))
+        expected = model(window[None].float())[0, 0].log_softmax(0)
+        torch.testing.assert_close(found[frame], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_no_frames_give_no_posteriors() -> None:
+    assert log_posteriors(build(MODELS[0], 5, 6), np.zeros((0, 5), np.float16)).shape == (0, 6)
