@@ -157,6 +157,7 @@ class DecodeConfig:
     acoustic_scales: list[float] = field(default_factory=lambda: [0.05, 0.07, 0.1, 0.14, 0.2, 0.28, 0.4])
     beams: list[float] = field(default_factory=lambda: [9.0, 11.0, 13.0])
     beam_tolerance: float = 0.1  # points of dev WER that a smaller beam may cost
+    tuning_seconds: float = 600.0  # of dev audio for the coarse steps of tuning; the fine ones use all of dev
     max_active: int = 3000
     lm: str | None = None  # a name of `lms`: the one the report's headline is about; none: the first
 

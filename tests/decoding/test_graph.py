@@ -1,0 +1,28 @@
+from pathlib import Path
+
+import pytest
+
+from asr_kd.decoding.graph import load_graph
+from asr_kd.errors import AsrKdError
+from tests.decoding.graphs import write_graph
+
+
+def test_words_and_highest_label(tmp_path: Path) -> None:
+    graph = load_graph(write_graph(tmp_path, ["YES", "NO"]))
+    assert graph.words == {0: "<eps>", 1: "YES", 2: "NO"}
+    assert graph.highest_input_label() == 3
+
+
+def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(AsrKdError, match=r"HCLG.fst is missing"):
+        load_graph(tmp_path)
+    write_graph(tmp_path, ["YES"])
+    (tmp_path / "words.txt").write_text("YES\n")
+    with pytest.raises(AsrKdError, match=r"words.txt:1: not a line"):
+        load_graph(tmp_path)
+    (tmp_path / "words.txt").unlink()
+    with pytest.raises(AsrKdError, match=r"words.txt is missing"):
+        load_graph(tmp_path)
+    (tmp_path / "HCLG.fst").write_bytes(b"nonsense")
+    with pytest.raises(AsrKdError, match=r"HCLG.fst is damaged"):
+        load_graph(tmp_path)
