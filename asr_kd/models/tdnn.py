@@ -1,4 +1,4 @@
-"""A time-delay network: dilated convolutions over time (Waibel et al. 1989; Peddinti, Povey and Khudanpur 2015)."""
+"""A time-delay network: dilated convolutions over time (Peddinti, Povey and Khudanpur 2015)."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ class DilatedConvolution(nn.Module):
         self.linear = nn.Linear(kernel_size * channels_in, channels_out, bias=bias)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """``(batch, time, channels_in)`` -> ``(batch, time - (kernel_size - 1) * dilation, channels_out)``."""
+        """``(batch, time, channels_in)`` -> ``(batch, shorter time, channels_out)``."""
         time = frames.size(1) - self.offsets[-1]
         spliced = torch.cat([frames[:, offset : offset + time] for offset in self.offsets], dim=2)
         output: Tensor = self.linear(spliced)
@@ -65,7 +65,7 @@ class FrameNorm(nn.BatchNorm1d):
     """Batch normalisation of each channel over all frames of ``(batch, time, channels)``."""
 
     def forward(self, frames: Tensor) -> Tensor:
-        """The same shape; the class axis of torch's own layer would be the second, ours is the last."""
+        """The same shape; torch's own layer would take the second axis for the channels."""
         return super().forward(frames.flatten(0, 1)).view_as(frames)
 
 

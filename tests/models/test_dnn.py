@@ -19,10 +19,9 @@ def test_output_equals_a_plain_product_over_each_window(batch_norm: bool) -> Non
         for output in range(4):
             window = torch.cat([frames[utterance, output + place] for place in range(6)])
             hidden = weights["layers.linear0.weight"] @ window
-            if batch_norm:
-                hidden = hidden / (1 + 1e-5) ** 0.5
-            else:
-                hidden = hidden + weights["layers.linear0.bias"]
+            bias = 0.0 if batch_norm else weights["layers.linear0.bias"]
+            scale = (1 + 1e-5) ** 0.5 if batch_norm else 1.0  # running mean 0 and variance 1
+            hidden = hidden / scale + bias
             expected = weights["layers.output.weight"] @ hidden.relu() + weights["layers.output.bias"]
             torch.testing.assert_close(logits[utterance, output], expected)
 

@@ -6,14 +6,14 @@ from asr_kd.models import build, resolve
 
 
 def test_unknown_setting_is_refused_by_name_with_the_known_ones() -> None:
-    with pytest.raises(AsrKdError, match="no setting 'hiden_units'; known are: .*hidden_units"):
+    with pytest.raises(AsrKdError, match=r"no setting 'hiden_units'; known are: .*hidden_units"):
         build({"kind": "dnn", "hiden_units": 512}, 40, 10)
 
 
 def test_unknown_kind_and_preset_are_refused_by_name() -> None:
     with pytest.raises(AsrKdError, match="'lstm'; known kinds: dnn, tdnn"):
         build({"kind": "lstm"}, 40, 10)
-    with pytest.raises(AsrKdError, match="no preset 'hinton2014'.*hinton2015"):
+    with pytest.raises(AsrKdError, match=r"no preset 'hinton2014'.*hinton2015"):
         build({"preset": "hinton2014"}, 40, 10)
 
 

@@ -40,7 +40,7 @@ def test_missing_unknown_and_non_finite_weights_are_refused_by_name(
     bias = weights["layers.output.bias"]
     for changed, message in [
         ({name: tensor for name, tensor in weights.items() if name != "layers.output.bias"}, "has no weight"),
-        ({**weights, "layers.extra": bias}, "weight layers.extra that"),
+        ({**weights, "layers.extra": bias.clone()}, "weight layers.extra that"),
         ({**weights, "layers.output.bias": bias * float("nan")}, "not finite"),
     ]:
         save_file(changed, tmp_path / "model.safetensors")
