@@ -32,6 +32,7 @@ class DataConfig:
 
     corpus: str = MISSING  # a script of data_prep/
     source: str | None = None  # a local copy; none: download
+    downloads: str = "corpora"  # where what is downloaded or synthesised is kept, in a folder for each corpus
     parts: PartsConfig = field(default_factory=PartsConfig)
     dev_speakers: int = (
         0  # speakers to hold out of training where the corpus has no dev part; 0: a tenth, at least 2
@@ -51,7 +52,9 @@ class DataConfig:
 class FeatureConfig:
     """Stage 1: log-mel filterbanks for the networks, MFCCs for the alignment models."""
 
-    backend: str = "auto"  # "kaldi" (kaldi-native-fbank, CPU), "torchaudio" (batched, GPU); auto: by device
+    # "numpy" (batched, CPU), "kaldi" (kaldi-native-fbank, CPU), "torchaudio" (batched, GPU where there is
+    # one): equal within 1e-3; auto: numpy, because reading the audio takes as long as computing
+    backend: str = "auto"
     mel_bins: int = 40
     cepstra: int = 13
     frame_shift_milliseconds: float = 10.0

@@ -23,6 +23,8 @@ AUDIO_SUFFIXES = (".flac", ".wav", ".opus", ".ogg", ".mp3", ".sph", RAW_SUFFIX)
 
 # Segment times are often rounded to hundredths of a second: so far may an end lie behind the last sample.
 MAX_OVERSHOOT_SECONDS = 0.02
+# Far longer than anything that can be aligned; a damaged header may claim any length.
+MAX_SECONDS = 3600.0
 
 
 class AudioInfo(NamedTuple):
@@ -118,6 +120,11 @@ def _piece(utterance: Utterance, info: AudioInfo) -> tuple[int, int]:
             f"the utterance at {end / info.sample_rate:.2f} s (it starts at {utterance.start_seconds:.2f} s)"
         )
     end = min(end, info.frames)
+    if end - start > MAX_SECONDS * info.sample_rate:
+        raise AsrKdError(
+            f"{utterance.audio} claims {(end - start) / info.sample_rate:.0f} s, more than an hour; "
+            "cut it into segments, or replace it if it is damaged"
+        )
     if end <= start:
         raise AsrKdError(f"{utterance.audio} has no samples from {utterance.start_seconds:.2f} s on")
     return start, end - start

@@ -1,5 +1,6 @@
 """Pronunciation lexicons: words, their pronunciations, the phone set."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from asr_kd.errors import AsrKdError
 
 Pronunciation = tuple[str, ...]
+VARIANT = re.compile(r"(?<=.)\(\d+\)$")  # the mark of further pronunciations, as in `WORD(2)`
 
 
 @dataclass
@@ -72,7 +74,6 @@ class Lexicon:
                     "give one or delete the line"
                 )
             word, phones = fields[0], fields[1:]
-            if word.endswith(")") and "(" in word[1:]:
-                word = word[: word.rindex("(")]
+            word = VARIANT.sub("", word)
             lexicon.add(word, [phone.rstrip("012") if strip_stress else phone for phone in phones])
         return lexicon

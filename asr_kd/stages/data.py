@@ -1,0 +1,247 @@
+"""Stage 0: from a corpus to validated manifests, lexicons and language-model text."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import data_prep
+from asr_kd import artifacts
+from asr_kd.artifacts import Artifact
+from asr_kd.config import Config
+from asr_kd.corpus import pronounce, vocabulary
+from asr_kd.corpus import validate as validation
+from asr_kd.corpus.arpa import arpa_words, write_clean_arpa
+from asr_kd.corpus.corpus import Corpus, hold_out_speakers, read_lines
+from asr_kd.corpus.digests import audio_digests
+from asr_kd.corpus.lexicon import Lexicon
+from asr_kd.corpus.manifest import Utterance, write_manifest
+from asr_kd.corpus.validate import Problem
+from asr_kd.errors import AsrKdError
+from asr_kd.jobs import resolve_workers
+from asr_kd.progress import say
+
+PARTS = ("train", "dev", "test")
+INVALID = ("refuse", "skip")
+PROBLEMS_FILE = "data-problems.txt"
+DIGESTS_FILE = ".audio-digests.json"
+
+
+@dataclass
+class Source:
+    """A corpus with everything that the settings add to it."""
+
+    corpus: Corpus
+    parts: dict[str, list[Utterance]]
+    sentences: list[str]
+    arpas: dict[str, Path]  # all that are stored
+    decoded_arpas: list[Path]  # those of them that a language model of the recipe uses
+
+
+def run(config: Config, work: Path) -> None:
+    """Write ``<work>/data``, or find that it is up to date.
+
+    Raises:
+        AsrKdError: the corpus cannot be found or read, or has problems that the settings do not allow.
+    """
+    source = _load(config)
+    made_from = _made_from(source, config, work)
+    if artifacts.find(work / "data", made_from):
+        say("data: up to date")
+        return
+    parts, problems = _problems(source, config)
+    advice = "; data.invalid=skip leaves such utterances out" if config.data.invalid == "refuse" else ""
+    lasting = [problem for problem in problems if config.data.invalid == "refuse" or not problem.utterance]
+    validation.refuse(lasting, work / PROBLEMS_FILE, advice)
+    parts = validation.without(parts, problems)
+    if emptied := [part for part in PARTS if not parts[part]]:
+        raise AsrKdError(f"no valid utterance is left in {' and '.join(emptied)}: {problems[0]}")
+    words = vocabulary.build(
+        parts,
+        source.sentences,
+        source.corpus.lexicon,
+        source.corpus.whole_lexicon,
+        set().union(*(arpa_words(path) for path in source.decoded_arpas)),
+    )
+    summary = _summary(parts, words, problems)
+    with artifacts.create(work / "data", made_from) as folder:
+        for part in PARTS:
+            write_manifest(folder / f"{part}.jsonl", parts[part])
+        words.decoding.write(folder / "lexicon.txt")
+        words.alignment.write(folder / "lexicon_align.txt")
+        _write_lines(folder / "lm_text.txt", source.sentences)
+        for name, path in source.arpas.items():
+            write_clean_arpa(path, folder / f"{name}.arpa")
+        (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    _report(summary)
+
+
+def find_problems(config: Config) -> list[Problem]:
+    """Everything that is wrong with the recipe's corpus; writes nothing but what a download leaves.
+
+    Raises:
+        AsrKdError: the corpus cannot be found or read at all.
+    """
+    return _problems(_load(config), config)[1]
+
+
+def validate(config: Config) -> list[Problem]:
+    """Check the recipe's corpus and say what is wrong with it.
+
+    Raises:
+        AsrKdError: it has problems; the first are shown, all are in ``<work>/data-problems.txt``.
+    """
+    problems = find_problems(config)
+    validation.refuse(problems, Path(config.work) / PROBLEMS_FILE)
+    say(f"{config.recipe}: the corpus is valid")
+    return problems
+
+
+def _load(config: Config) -> Source:
+    settings = config.data
+    _check_choice("data.invalid", settings.invalid, INVALID)
+    _check_choice("data.missing_words", settings.missing_words, vocabulary.MISSING_WORDS)
+    corpus = data_prep.find(settings.corpus)(settings, Path(settings.downloads) / settings.corpus)
+    if settings.lexicon:
+        path = Path(settings.lexicon).expanduser()
+        if not path.is_file():
+            raise AsrKdError(f"data.lexicon={settings.lexicon}: there is no such file")
+        corpus.lexicon = vocabulary.without_stress(Lexicon.read(path))
+        corpus.whole_lexicon = True
+    parts = dict(corpus.parts)
+    if not parts.get("dev"):
+        parts["train"], parts["dev"] = hold_out_speakers(parts["train"], settings.dev_speakers, config.seed)
+    lines = read_lines(Path(settings.lm_text).expanduser()) if settings.lm_text else []
+    sentences = [" ".join(line.split()) for line in [*corpus.lm_sentences, *lines]]
+    arpas, decoded = _arpas(config, corpus)
+    return Source(corpus, {part: parts[part] for part in PARTS}, sentences, arpas, decoded)
+
+
+def _arpas(config: Config, corpus: Corpus) -> tuple[dict[str, Path], list[Path]]:
+    """The ARPA files to store by name, and those that the recipe's language models use."""
+    stored, used = dict(corpus.arpas), []
+    for name, lm in config.lms.items():
+        if lm.arpa is None:
+            continue
+        if lm.arpa not in corpus.arpas:
+            path = Path(lm.arpa).expanduser()
+            if not path.is_file():
+                brought = ", ".join(corpus.arpas) or "none"
+                raise AsrKdError(
+                    f"lms.{name}.arpa={lm.arpa}: neither a file nor a language model that the corpus brings "
+                    f"({brought}); set lms.{name}.arpa=null to train one"
+                )
+            if name in corpus.arpas:
+                raise AsrKdError(f"lms.{name}: the corpus brings a model {name!r}; choose another name")
+            stored[name] = path
+        used.append(stored.get(lm.arpa, stored.get(name)))
+    return stored, [path for path in used if path]
+
+
+def _made_from(source: Source, config: Config, work: Path) -> dict[str, Any]:
+    """The fingerprint of stage 0: transcripts, the content of the audio, lexicon and texts."""
+    everything = [(part, utterance) for part in PARTS for utterance in source.parts[part]]
+    digests = audio_digests(
+        [utterance.audio for _, utterance in everything],
+        work / DIGESTS_FILE,
+        resolve_workers(config.workers),
+    )
+    lexicon = source.corpus.lexicon
+    settings = config.data
+    inputs: dict[str, Artifact | str] = {
+        "utterances": _hash([part, asdict(item), digests[item.audio]] for part, item in everything),
+        "lexicon": _hash(sorted(lexicon.entries.items())) if lexicon else "cmudict",
+        "sentences": _hash(source.sentences),
+        **{f"arpa.{name}": artifacts.file_digest(path) for name, path in source.arpas.items()},
+    }
+    return artifacts.fingerprint(
+        "data",
+        {
+            "sample_rate": settings.sample_rate,
+            "resample": settings.resample,
+            "missing_words": settings.missing_words,
+            "invalid": settings.invalid,
+            "whole_lexicon": source.corpus.whole_lexicon,
+            "decoded_arpas": [name for name, path in source.arpas.items() if path in source.decoded_arpas],
+            "pronunciations": pronounce.versions(),
+        },
+        inputs,
+    )
+
+
+def _problems(source: Source, config: Config) -> tuple[dict[str, list[Utterance]], list[Problem]]:
+    """The utterances with their durations, and everything that is wrong."""
+    settings = config.data
+    problems = validation.check_manifests(source.parts)
+    lexicon = source.corpus.lexicon
+    if settings.missing_words == "refuse" or pronounce.foreign_phones(lexicon):
+        if lexicon is None:
+            words = vocabulary.text_words(source.parts, PARTS, source.sentences)
+            lexicon = pronounce.from_dictionary(words)
+        problems += validation.check_words(source.parts, source.sentences, lexicon)
+    parts, broken = validation.check_audio(
+        source.parts, settings.sample_rate, settings.resample, resolve_workers(config.workers)
+    )
+    return parts, problems + broken
+
+
+def _summary(
+    parts: dict[str, list[Utterance]], words: vocabulary.Vocabulary, problems: list[Problem]
+) -> dict[str, Any]:
+    return {
+        "parts": {
+            part: {
+                "utterances": len(utterances),
+                "speakers": len({utterance.speaker for utterance in utterances}),
+                "hours": round(sum(item.duration_seconds or 0.0 for item in utterances) / 3600, 4),
+                "words": sum(len(utterance.words) for utterance in utterances),
+                "out_of_vocabulary": vocabulary.out_of_vocabulary(utterances, words.decoding),
+            }
+            for part, utterances in parts.items()
+        },
+        "vocabulary": len(words.decoding.entries),
+        "phones": words.alignment.phones,
+        "pronounced": {
+            "from_cmudict": len(words.completion.from_dictionary),
+            "by_rule": words.completion.by_rule,
+        },
+        "arpa_words_without_pronunciation": len(words.dropped),
+        "skipped": [str(problem) for problem in problems],
+    }
+
+
+def _report(summary: dict[str, Any]) -> None:
+    for part, content in summary["parts"].items():
+        unknown = content["out_of_vocabulary"]
+        say(
+            f"data: {part}: {content['utterances']} utterances of {content['speakers']} speakers, "
+            f"{content['hours']:.2f} hours, {content['words']} words, "
+            f"{unknown['tokens']} ({unknown['percent']} %) of them not in the vocabulary"
+        )
+    pronounced = summary["pronounced"]
+    say(
+        f"data: vocabulary of {summary['vocabulary']} words; pronunciations not in the lexicon: "
+        f"{pronounced['from_cmudict']} from cmudict, {len(pronounced['by_rule'])} by rule"
+    )
+    if summary["skipped"]:
+        say(
+            f"data: utterances left out for {len(summary['skipped'])} problems, which data/summary.json lists"
+        )
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise AsrKdError(f"{name}={value}: choose one of {', '.join(choices)}")
+
+
+def _hash(items: Iterable[Any]) -> str:
+    digest = hashlib.sha256()
+    for item in items:
+        digest.update(json.dumps(item, ensure_ascii=False, sort_keys=True).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
