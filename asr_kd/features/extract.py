@@ -12,6 +12,7 @@ from asr_kd.config import FeatureConfig
 from asr_kd.corpus.audio import audio_info, read_audio
 from asr_kd.corpus.manifest import Utterance
 from asr_kd.errors import AsrKdError
+from asr_kd.features.batched import BatchedFeatures
 from asr_kd.features.fbank import Fbank, count_frames
 from asr_kd.features.mfcc import Mfcc
 from asr_kd.features.normalise import Statistics, normalise, subtract_mean
@@ -20,7 +21,7 @@ from asr_kd.frames import FrameIndex
 from asr_kd.jobs import map_processes
 from asr_kd.seeding import generator
 
-BACKENDS = ("auto", "kaldi", "torchaudio")
+BACKENDS = ("auto", "numpy", "kaldi", "torchaudio")
 NORMALISATIONS = ("speaker", "utterance")
 # A worker holds this much audio at once, about 100 MB with its features. Speakers with more are done in
 # pieces, their statistics first: they are read twice.
@@ -81,18 +82,16 @@ class KaldiBackend:
 
 
 def make_backend(extraction: Extraction) -> Backend:
-    """The back end that the settings name; `auto` is `torchaudio`, the fastest on a CPU as well."""
-    if extraction.features.backend == "kaldi":
-        return KaldiBackend(extraction.features, extraction.sample_rate)
-    # Imported here: it brings torch, which back end `kaldi` does without.
-    import torch
+    """The back end that the settings name; `auto` is `numpy`: reading takes as long as computing."""
+    settings, sample_rate = extraction.features, extraction.sample_rate
+    if settings.backend == "kaldi":
+        return KaldiBackend(settings, sample_rate)
+    if settings.backend == "torchaudio":
+        # Imported here: torch takes seconds to load, in every worker, and the others do without.
+        from asr_kd.features.on_device import DeviceFeatures
 
-    from asr_kd.features.batched import BatchedFeatures
-
-    device = extraction.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return BatchedFeatures(extraction.features, extraction.sample_rate, device)
+        return DeviceFeatures(settings, sample_rate, extraction.device)
+    return BatchedFeatures(settings, sample_rate)
 
 
 @dataclass(frozen=True)
