@@ -4,7 +4,9 @@ They are stored as float16 with the best senone of every frame at 0: a constant 
 and close to 0, where the search decides, float16 is finer than 0.001.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Protocol
 
@@ -17,11 +19,10 @@ from asr_kd.distillation.ensemble import average
 from asr_kd.errors import AsrKdError
 from asr_kd.features.store import Part, open_part
 from asr_kd.frames import FrameIndex, create_frames, open_frames
-from asr_kd.hmm import GmmHmm
 from asr_kd.jobs import map_processes
 from asr_kd.models.inference import log_posteriors
 from asr_kd.models.storage import load_model
-from asr_kd.training.metrics import frame_metrics
+from asr_kd.training.metrics import FrameMetrics, frame_metrics
 
 # A senone rarer than this would turn the slightest posterior into a likelihood.
 PRIOR_FLOOR = 1e-6
@@ -31,7 +32,13 @@ _ITEM_FRAMES = 6_000  # of one piece of work
 
 
 class Scorer(Protocol):
-    """A loaded system."""
+    """A loaded system.
+
+    Attributes:
+        parameter_count: of all its models.
+    """
+
+    parameter_count: int
 
     def __call__(self, fbank: np.ndarray, mfcc: np.ndarray) -> tuple[np.ndarray, torch.Tensor]:
         """One utterance's scores and log posteriors, each ``(frames, senones)`` float32.
@@ -51,8 +58,9 @@ class NetworkScorer:
     """
 
     def __init__(self, system: System, log_priors: np.ndarray, device: str) -> None:
-        self._models = [load_model(folder).eval().to(device) for folder in system.models]
+        self._models = [load_model(folder, device) for folder in system.models]
         self._average, self._log_priors, self._device = system.average, log_priors, device
+        self.parameter_count = sum(model.parameter_count for model in self._models)
 
     def posteriors(self, fbank: np.ndarray) -> torch.Tensor:
         """Log posteriors ``(frames, senones)`` float32 on the CPU."""
@@ -69,8 +77,11 @@ class GmmScorer:
     """The alignment model. Score: log likelihood; posteriors by Bayes' rule with the senone priors."""
 
     def __init__(self, folder: Path, log_priors: np.ndarray) -> None:
+        from asr_kd.hmm import GmmHmm  # here: workers that score with networks need no Kaldi
+
         self._model = GmmHmm.load(folder)
         self._log_priors = log_priors
+        self.parameter_count: int = self._model.parameter_count
 
     def __call__(self, fbank: np.ndarray, mfcc: np.ndarray) -> tuple[np.ndarray, torch.Tensor]:
         """See `Scorer`."""
@@ -93,31 +104,9 @@ def read_log_priors(labels: Path) -> np.ndarray:
     return floored
 
 
-@dataclass(frozen=True)
-class FrameQuality:
-    """How well frames were classified.
-
-    Attributes:
-        frames: with a label.
-        correct: whose best senone is the label.
-        cross_entropy: sum over frames of minus the label's log posterior, natural logarithm.
-    """
-
-    frames: int = 0
-    correct: int = 0
-    cross_entropy: float = 0.0
-
-    def __add__(self, other: "FrameQuality") -> "FrameQuality":
-        return FrameQuality(
-            self.frames + other.frames,
-            self.correct + other.correct,
-            self.cross_entropy + other.cross_entropy,
-        )
-
-
 def score_part(
     system: System, features: Path, labels: Path, output: Path, workers: int, device: str = "cpu"
-) -> FrameQuality:
+) -> FrameMetrics:
     """Score every frame of a part and write ``(frames, senones)`` float16 to `output`.
 
     Args:
@@ -142,7 +131,7 @@ def score_part(
         initargs=(system, features, labels, output, device),
     )
     # Summed in the order of the utterances: the same bytes whichever worker was first.
-    return sum((quality for _, quality in sorted(results)), FrameQuality())
+    return _sum(metrics for _, metrics in sorted(results))
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,12 +161,13 @@ def _start_worker(system: System, features: Path, labels: Path, output: Path, de
     )
 
 
-def _score_utterances(places: list[int]) -> FrameQuality:
+def _score_utterances(places: list[int]) -> FrameMetrics:
     assert _worker is not None
-    return sum((_score_utterance(_worker, place) for place in places), FrameQuality())
+    worker = _worker
+    return _sum(_score_utterance(worker, place) for place in places)
 
 
-def _score_utterance(worker: _Worker, place: int) -> FrameQuality:
+def _score_utterance(worker: _Worker, place: int) -> FrameMetrics:
     """Write one utterance's rows of the output."""
     span = worker.part.index.span(place)
     scores, posteriors = worker.scorer(worker.part.fbank[span], worker.part.mfcc[span])
@@ -192,6 +182,8 @@ def _score_utterance(worker: _Worker, place: int) -> FrameQuality:
             f"{where}: scores that are not finite numbers; the model has diverged: train it again"
         )
     worker.output[span] = np.maximum(scores - scores.max(axis=1, keepdims=True), LOWEST_SCORE)
-    labels = torch.from_numpy(np.array(worker.labels[span]))
-    correct, cross_entropy, counted = frame_metrics(posteriors, labels)
-    return FrameQuality(int(counted), int(correct), float(cross_entropy))
+    return frame_metrics(posteriors, worker.labels[span])
+
+
+def _sum(metrics: Iterable[FrameMetrics]) -> FrameMetrics:
+    return reduce(FrameMetrics.plus, metrics, FrameMetrics(0, 0.0, 0))

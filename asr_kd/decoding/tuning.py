@@ -5,18 +5,29 @@ beam are what tuning costs; so the valley is first found in steps of two grid pl
 walked down in steps of one on all of dev.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from asr_kd.config import DecodeConfig
 from asr_kd.errors import AsrKdError
+from asr_kd.frames import FrameIndex
 from asr_kd.scoring.wer import ErrorCounts
 
 # Decodes all of dev (True) or its coarse part (False) with pairs (acoustic scale, beam).
 Evaluate = Callable[[Sequence[tuple[float, float]], bool], Sequence[ErrorCounts]]
 # The errors with each of several acoustic scales.
 ErrorsAt = Callable[[Sequence[float]], Sequence[int]]
+
+
+def coarse_part(index: FrameIndex, frames: float) -> list[int] | None:
+    """Places of about so many frames' utterances, spread evenly over dev; none where dev is no larger.
+
+    Utterances lie by speaker, so every n-th one is a share of every speaker's.
+    """
+    step = math.ceil(index.total_frames / frames)
+    return list(range(0, len(index), step)) if step > 1 else None
 
 
 class ScaleGrid:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 import pytest
 
 from asr_kd.config import DecodeConfig
-from asr_kd.decoding.tuning import ScaleGrid, tune, walk_down
+from asr_kd.decoding.tuning import ScaleGrid, coarse_part, tune, walk_down
 from asr_kd.errors import AsrKdError
+from asr_kd.frames import FrameIndex
 from asr_kd.scoring.wer import ErrorCounts
 
 SCALES = [0.05, 0.07, 0.1, 0.14, 0.2, 0.28, 0.4]
@@ -68,6 +69,12 @@ def test_one_scale_is_taken_as_given() -> None:
     tuning = tune(valley, DecodeConfig(acoustic_scales=[0.1], beams=[10.0]), True)
     assert (tuning.acoustic_scale, tuning.beam, tuning.beyond_grid) == (0.1, 10.0, False)
     assert valley.calls == [(0.1, 10.0, True)]
+
+
+def test_the_coarse_part_is_spread_over_dev() -> None:
+    index = FrameIndex.from_lengths([str(n) for n in range(10)], ["s"] * 10, [100] * 10)
+    assert coarse_part(index, 1000) is None
+    assert coarse_part(index, 400) == [0, 3, 6, 9]
 
 
 def test_ties_stay_near_the_start() -> None:

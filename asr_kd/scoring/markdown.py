@@ -1,0 +1,178 @@
+"""``report.md``: the content of ``report.json`` for people, rates in percent."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+_UNIT_NOTE = {
+    "speaker": "speakers resampled",
+    "utterance": "utterances resampled: too few speakers to resample them, so the intervals are narrow ones",
+}
+
+
+def render(report: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
+    """The whole report.
+
+    Args:
+        report: the content of ``report.json``.
+        pictures: file names of the pictures by their captions.
+    """
+    blocks = [
+        f"# {report['recipe']}: word error rates",
+        *_synthetic(report),
+        f"Language model `{report['lm']}`. Acoustic scale and beam were tuned on dev for each system, "
+        "frozen, and test was decoded once.",
+        "## Test",
+        _part_table(report, "test"),
+        _interval_note(report, "test"),
+        "## Dev",
+        _part_table(report, "dev"),
+        _interval_note(report, "dev"),
+        *_comparisons(report),
+        *_gaps(report),
+        *_other_lms(report),
+        *_speed(report),
+        *(f"## {caption}\n\n![{caption}]({file})" for caption, file in pictures.items()),
+        _provenance(report["provenance"]),
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table, its first column to the left and the others to the right."""
+    rule = ["---", *["--:"] * (len(header) - 1)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
+
+
+def _synthetic(report: Mapping[str, Any]) -> list[str]:
+    if not report["synthetic_speech"]:
+        return []
+    return [
+        "> **Synthetic speech: a smoke test.** These figures show that the program works, and nothing else."
+    ]
+
+
+def _part_table(report: Mapping[str, Any], part: str) -> str:
+    header = ("system", "parameters", "WER %", "95 %", "errors", "S / D / I", "words", "frame accuracy %")
+    rows = []
+    for system in report["systems"]:
+        metrics = system["metrics"][part]
+        kinds = " / ".join(str(metrics[kind]) for kind in ("substitutions", "deletions", "insertions"))
+        name = system["name"] + (f" ({metrics['not_final']} not final)" if metrics["not_final"] else "")
+        counts = (str(metrics["errors"]), kinds, str(metrics["words"]))
+        rows.append((name, f"{system['parameters']:,}", *_rate(metrics), *counts, *_frames(metrics)))
+        if system["name"] == report["mean_single"]["members"][-1]:
+            mean = report["mean_single"]["metrics"][part]
+            counts = (f"{mean['errors']:.1f}", "", str(mean["words"]))
+            rows.append(("**mean single**", "", *_rate(mean), *counts, *_frames(mean)))
+    return table((*header, "cross entropy"), rows)
+
+
+def _rate(metrics: Mapping[str, Any]) -> tuple[str, str]:
+    interval = metrics["interval"]
+    return percent(metrics["wer"]), f"{percent(interval['low'])} - {percent(interval['high'])}"
+
+
+def _frames(metrics: Mapping[str, Any]) -> tuple[str, str]:
+    entropy = metrics["cross_entropy"]
+    return percent(metrics["frame_accuracy"]), "-" if entropy is None else f"{entropy:.3f}"
+
+
+def percent(fraction: float | None) -> str:
+    """Two decimals, without the sign; a dash where there is none."""
+    return "-" if fraction is None else f"{100 * fraction:.2f}"
+
+
+def _interval_note(report: Mapping[str, Any], part: str) -> str:
+    by = report["mean_single"]["metrics"][part]["interval"]["by"]
+    return (
+        f"Intervals: 95 % bootstrap, {_UNIT_NOTE[by]}. Frame accuracy and cross entropy (nats a frame) "
+        "are against the labels of stage align; the GMM's posteriors are those of Bayes' rule. Not final: "
+        "utterances whose best path ended in no final state."
+    )
+
+
+def _comparisons(report: Mapping[str, Any]) -> list[str]:
+    if not report["comparisons"]:
+        return []
+    rows = []
+    for entry in report["comparisons"]:
+        difference = entry["difference"]
+        ends = f"{100 * difference['low']:+.2f} ... {100 * difference['high']:+.2f}"
+        counts = (str(entry["errors"]), f"{entry['baseline_errors']:.1f}", str(entry["words"]))
+        p = "< 0.001" if entry["p"] < 0.001 else f"{entry['p']:.3f}"
+        rows.append((entry["system"], *counts, f"{100 * difference['value']:+.2f}", ends, p))
+    header = ("system", "errors", "errors of mean single", "words", "difference in points", "95 %", "p")
+    return [
+        "## Against the mean single network",
+        table(header, rows),
+        "Test, paired by utterance: bootstrap interval, and p of the exact two-sided sign-flip test. An "
+        "interval that holds 0 decides nothing.",
+    ]
+
+
+def _gaps(report: Mapping[str, Any]) -> list[str]:
+    if not report["gap_closed"]:
+        return []
+    rows = [
+        (
+            name,
+            *("-" if gap[key] is None else f"{gap[key]:.2f}" for key in ("frame_accuracy", "cross_entropy")),
+        )
+        for name, gap in report["gap_closed"].items()
+    ]
+    return [
+        "## Gap closed",
+        table(("student", "in frame accuracy", "in cross entropy"), rows),
+        "(student - mean single) / (ensemble - mean single) on test: 0 is a single network, 1 the ensemble.",
+    ]
+
+
+def _other_lms(report: Mapping[str, Any]) -> list[str]:
+    others = [lm for lm in report["lms"] if lm != report["lm"]]
+    if not others:
+        return []
+    names = [system["name"] for system in report["systems"]]
+    members = report["mean_single"]["members"]
+    names.insert(names.index(members[-1]) + 1, "mean_single")
+    rows = []
+    for name in names:
+        cells = [cell for lm in others for cell in _lm_cells(report["lms"][lm][name])]
+        rows.append(("**mean single**" if name == "mean_single" else name, *cells))
+    header = [f"{lm}: {what}" for lm in others for what in ("test WER %", "95 %", "errors", "dev WER %")]
+    return ["## Other language models", table(("system", *header), rows)]
+
+
+def _lm_cells(parts: Mapping[str, Any]) -> tuple[str, ...]:
+    return (*_rate(parts["test"]), f"{parts['test']['errors']:g}", percent(parts["dev"]["wer"]))
+
+
+def _speed(report: Mapping[str, Any]) -> list[str]:
+    measured = [system for system in report["systems"] if "rtf" in system]
+    if not measured:
+        return []
+    phases = ("features", "acoustic", "search", "total")
+    rows = [
+        (
+            system["name"],
+            *(f"{system['rtf'][phase]:.4f}" for phase in phases),
+            percent(system["metrics"]["test"]["wer"]),
+        )
+        for system in measured
+    ]
+    threads = report["provenance"]["settings"]["bench"]["threads"]
+    return [
+        "## Real-time factor",
+        table(("system", *phases, "WER %"), rows),
+        f"Wall time by audio time (lower is faster), {threads} thread(s), waveform in memory, median of the "
+        "passes of stage bench.",
+    ]
+
+
+def _provenance(provenance: Mapping[str, Any]) -> str:
+    versions = ", ".join(f"{name} {number}" for name, number in provenance["versions"].items())
+    stages = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in provenance["stage_seconds"].items())
+    return (
+        f"## How it was made\n\n- command: `{provenance['command']}`\n- written: {provenance['written']}\n"
+        f"- stages: {stages or 'not recorded'}; together {provenance['seconds'] / 60:.1f} minutes\n"
+        f"- versions: {versions}\n- settings and the digests of all artefacts: `report.json`"
+    )

@@ -1,0 +1,65 @@
+"""Where a report comes from: versions, settings, inputs, command, durations."""
+
+import json
+import platform
+import shlex
+import sys
+import time
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from asr_kd import __version__
+from asr_kd.artifacts import MANIFEST, Artifact
+from asr_kd.config import Config
+from asr_kd.scoring.results import Results
+
+_PACKAGES = ("numpy", "torch", "kaldi-hmm-gmm", "kaldi-decoder", "kaldifst", "jiwer")
+_INPUTS = ("data", "features/*", "align/*", "train/*", "distill/*", "bench")
+
+
+def provenance(config: Config, work: Path, results: Results) -> dict[str, Any]:
+    """Everything needed to say what made a report, and to make it again."""
+    seconds = stage_seconds(work / "stages.jsonl")
+    return {
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "written": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "seconds": sum(seconds.values()),
+        "stage_seconds": seconds,
+        "versions": {"asr_kd": __version__, "python": platform.python_version(), **_versions()},
+        "settings": asdict(config),
+        "fingerprints": _fingerprints(work, results),
+    }
+
+
+def stage_seconds(path: Path) -> dict[str, float]:
+    """How long each stage worked, by the lines of ``stages.jsonl``.
+
+    A stage that was interrupted worked in several runs, and one that was up to date took a moment; the
+    longest run of each stage is what it takes.
+    """
+    longest: dict[str, float] = {}
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            entry = json.loads(line)
+            longest[entry["stage"]] = max(entry["seconds"], longest.get(entry["stage"], 0.0))
+    return longest
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _fingerprints(work: Path, results: Results) -> dict[str, str]:
+    """The digest of every artefact that the report rests on, by its path below `work`."""
+    folders = [folder for pattern in _INPUTS for folder in sorted(work.glob(pattern))]
+    found = [Artifact(folder) for folder in folders if (folder / MANIFEST).is_file()]
+    found += [entry.artifact for entries in results.decoded.values() for entry in entries]
+    return {artifact.path.relative_to(work).as_posix(): artifact.digest for artifact in found}

@@ -1,0 +1,136 @@
+"""What decoding and benchmarking left behind, as the report reads it."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asr_kd.artifacts import Artifact
+from asr_kd.config import Config
+from asr_kd.corpus.manifest import read_manifest
+from asr_kd.decoding.systems import System, recipe_systems
+from asr_kd.errors import AsrKdError
+from asr_kd.scoring.transcripts import read_transcripts
+from asr_kd.scoring.wer import ErrorCounts, as_arrays, by_group, count_errors
+
+PARTS = ("test", "dev")
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """One system with one language model.
+
+    Attributes:
+        system: what was decoded.
+        artifact: its folder.
+        metrics: the content of ``metrics.json``.
+        counts: for every part the errors by utterance, in the order of the part's manifest.
+    """
+
+    system: System
+    artifact: Artifact
+    metrics: dict[str, Any]
+    counts: dict[str, dict[str, ErrorCounts]]
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """All systems of a recipe.
+
+    Attributes:
+        lm: the language model of the headline.
+        decoded: by language model, the systems in the order of the report.
+        speakers: for every part the speaker of each utterance id.
+        bench: rows of ``bench.json`` by system, of those whose decoding is still the one that was measured.
+    """
+
+    lm: str
+    decoded: dict[str, list[Decoded]]
+    speakers: dict[str, dict[str, str]]
+    bench: dict[str, dict[str, Any]]
+
+    @property
+    def headline(self) -> list[Decoded]:
+        """The systems with the language model of the headline."""
+        return self.decoded[self.lm]
+
+    @cached_property
+    def members(self) -> list[int]:
+        """The places of the ensemble's members in every list of systems."""
+        return [place for place, entry in enumerate(self.headline) if entry.system.kind == "member"]
+
+    def units(self, lm: str, part: str, by: str) -> tuple[np.ndarray, np.ndarray]:
+        """Errors ``(units, systems)`` and words ``(units,)``, units being utterances or speakers."""
+        columns = []
+        for entry in self.decoded[lm]:
+            counts = entry.counts[part]
+            sums = by_group(counts, self.speakers[part]) if by == "speaker" else counts
+            errors, words = as_arrays(sums.values())
+            columns.append(errors)
+        return np.stack(columns, axis=1), words
+
+
+def headline_lm(config: Config) -> str:
+    """The language model that the report's headline is about.
+
+    Raises:
+        AsrKdError: the recipe has no such language model.
+    """
+    name = config.decode.lm or next(iter(config.lms), None)
+    if name not in config.lms:
+        raise AsrKdError(
+            f"decode.lm={name}: there is no such language model; there are {', '.join(config.lms)}"
+        )
+    return name
+
+
+def load_results(config: Config, work: Path) -> Results:
+    """Read the decodings of all systems and language models, and the benchmark where there is one.
+
+    Raises:
+        AsrKdError: a decoding is missing: run stage decode.
+    """
+    manifests = {part: read_manifest(work / "data" / f"{part}.jsonl") for part in PARTS}
+    references = {
+        part: {utterance.id: utterance.words for utterance in utterances}
+        for part, utterances in manifests.items()
+    }
+    systems = recipe_systems(config, work)
+    decoded = {
+        lm: [_load_decoded(work / "decode" / lm / system.name, system, references) for system in systems]
+        for lm in config.lms
+    }
+    lm = headline_lm(config)
+    return Results(
+        lm,
+        decoded,
+        {part: {utterance.id: utterance.speaker for utterance in manifests[part]} for part in PARTS},
+        _load_bench(work / "bench", decoded[lm]),
+    )
+
+
+def _load_decoded(folder: Path, system: System, references: dict[str, dict[str, list[str]]]) -> Decoded:
+    artifact = Artifact(folder)
+    artifact.verify(hashes=False)
+    return Decoded(
+        system,
+        artifact,
+        json.loads((folder / "metrics.json").read_text(encoding="utf-8")),
+        {part: count_errors(references[part], read_transcripts(folder / f"{part}.txt")) for part in PARTS},
+    )
+
+
+def _load_bench(folder: Path, decoded: list[Decoded]) -> dict[str, dict[str, Any]]:
+    path = folder / "bench.json"
+    if not path.is_file():
+        return {}
+    rows = {row["system"]: row for row in json.loads(path.read_text(encoding="utf-8"))["systems"]}
+    # A speed counts only beside the WER of the very same system: decoded anew, measured anew.
+    return {
+        entry.system.name: rows[entry.system.name]
+        for entry in decoded
+        if entry.system.name in rows and rows[entry.system.name]["decoding"] == entry.artifact.digest
+    }

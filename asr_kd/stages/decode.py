@@ -1,0 +1,200 @@
+"""Stage 6: hypotheses, word errors and frame errors of every system with every language model."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from asr_kd import artifacts
+from asr_kd.config import Config
+from asr_kd.decoding.acoustic import load_scorer, score_part
+from asr_kd.decoding.decode import decode_part
+from asr_kd.decoding.graph import load_graph
+from asr_kd.decoding.search import Hypothesis, SearchSettings
+from asr_kd.decoding.systems import System, recipe_systems
+from asr_kd.decoding.tuning import Tuning, coarse_part, tune
+from asr_kd.frames import FrameIndex
+from asr_kd.jobs import resolve_workers
+from asr_kd.progress import say
+from asr_kd.scoring.transcripts import read_references, write_transcripts
+from asr_kd.scoring.wer import ErrorCounts, count_errors, total
+from asr_kd.training.devices import resolve_device
+from asr_kd.training.metrics import FrameMetrics
+
+PARTS = ("dev", "test")
+
+
+def run(config: Config, work: Path) -> None:
+    """Write ``decode/<lm>/<system>`` for every system of the recipe.
+
+    Raises:
+        AsrKdError: an earlier stage has not finished, or models, labels and graphs do not fit each other.
+    """
+    graphs = {lm: _Graph(lm, work / "align" / f"graph-{lm}") for lm in config.lms}
+    for system in recipe_systems(config, work):
+        wanted = {lm: _made_from(config, work, system, lm) for lm in config.lms}
+        stale = {
+            lm: made_from
+            for lm, made_from in wanted.items()
+            if artifacts.find(_folder(work, lm, system), made_from) is None
+        }
+        if not stale:
+            say(f"decode/*/{system.name}: up to date")
+            continue
+        scored = _score(config, work, system)
+        for lm, made_from in stale.items():
+            with artifacts.create(_folder(work, lm, system), made_from) as folder:
+                _Decoding(config, work, system, graphs[lm], scored).write(folder)
+        # Scores are large and soon made again: they live no longer than their system's decodings.
+        shutil.rmtree(scored.folder)
+
+
+@dataclass(frozen=True)
+class _Graph:
+    lm: str
+    folder: Path
+
+    @cached_property
+    def columns(self) -> int:
+        return load_graph(self.folder).highest_input_label()
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """A system's scores of every frame, and how good its posteriors were; by part."""
+
+    folder: Path
+    parameters: int
+    quality: dict[str, FrameMetrics]
+
+    def scores(self, part: str) -> Path:
+        return self.folder / f"{part}.npy"
+
+
+def _folder(work: Path, lm: str, system: System) -> Path:
+    return work / "decode" / lm / system.name
+
+
+def _made_from(config: Config, work: Path, system: System, lm: str) -> dict[str, Any]:
+    manifests = artifacts.Artifact(work / "data").manifest["files"]
+    inputs: dict[str, artifacts.Artifact | str] = {
+        "labels": artifacts.Artifact(work / "align" / "labels"),
+        "graph": artifacts.Artifact(work / "align" / f"graph-{lm}"),
+    }
+    for part in PARTS:
+        inputs[f"{part} transcripts"] = manifests[f"{part}.jsonl"]["sha256"]
+        inputs[f"{part} features"] = artifacts.Artifact(work / "features" / part)
+    for model in system.models:
+        inputs[f"model {model.name}"] = artifacts.Artifact(model)
+    settings = asdict(config.decode) | {"system": system.name, "kind": system.kind, "average": system.average}
+    del settings["lm"]  # decides what the report puts first, not what is decoded
+    return artifacts.fingerprint("decoding", settings, inputs)
+
+
+def _score(config: Config, work: Path, system: System) -> _Scored:
+    folder = work / "decode" / f".{system.name}.scores"
+    folder.mkdir(parents=True, exist_ok=True)
+    labels = work / "align" / "labels"
+    scored = _Scored(folder, load_scorer(system, labels, "cpu").parameter_count, {})
+    for part in PARTS:
+        scored.quality[part] = score_part(
+            system,
+            work / "features" / part,
+            labels,
+            scored.scores(part),
+            resolve_workers(config.workers),
+            resolve_device(config.device).type,
+        )
+    return scored
+
+
+class _Decoding:
+    """One system with one language model: tuned on dev, frozen, applied to test once."""
+
+    def __init__(self, config: Config, work: Path, system: System, graph: _Graph, scored: _Scored) -> None:
+        self._config, self._work, self._system = config, work, system
+        self._graph, self._scored = graph, scored
+        self._index = {part: FrameIndex.load(work / "features" / part) for part in PARTS}
+        self._references = {part: read_references(work / "data" / f"{part}.jsonl") for part in PARTS}
+        frames = config.decode.tuning_seconds * 1000 / config.features.frame_shift_milliseconds
+        self._coarse = coarse_part(self._index["dev"], frames)
+        # Of all of dev, so that the decoding that won need not be done again.
+        self._dev: dict[tuple[float, float], dict[str, Hypothesis]] = {}
+
+    def write(self, folder: Path) -> None:
+        tuning = tune(self._evaluate, self._config.decode, self._coarse is not None)
+        chosen = (tuning.acoustic_scale, tuning.beam)
+        decoded = {"dev": self._dev[chosen], "test": self._decode("test", [chosen])[0]}
+        for part, hypotheses in decoded.items():
+            write_transcripts(folder / f"{part}.txt", _words(hypotheses))
+        metrics = self._metrics(tuning, decoded)
+        _write_json(folder / "tuning.json", tuning.to_json())
+        _write_json(folder / "metrics.json", metrics)
+        test = metrics["parts"]["test"]
+        say(
+            f"{self._system.name}, {self._graph.lm}: WER {test['wer']:.2%} of {test['words']} words "
+            f"(dev {metrics['parts']['dev']['wer']:.2%}), scale {chosen[0]}, beam {chosen[1]}"
+        )
+
+    def _evaluate(self, pairs: Sequence[tuple[float, float]], whole: bool) -> list[ErrorCounts]:
+        decodings = self._decode("dev", pairs, None if whole else self._coarse)
+        if whole:
+            self._dev.update(zip(pairs, decodings, strict=True))
+        references = self._references["dev"]
+        return [
+            total(count_errors({name: references[name] for name in found}, _words(found)).values())
+            for found in decodings
+        ]
+
+    def _decode(
+        self, part: str, pairs: Sequence[tuple[float, float]], utterances: Sequence[int] | None = None
+    ) -> list[dict[str, Hypothesis]]:
+        max_active = self._config.decode.max_active
+        return decode_part(
+            self._graph.folder,
+            self._graph.columns,
+            self._scored.scores(part),
+            self._index[part],
+            [SearchSettings(scale, beam, max_active) for scale, beam in pairs],
+            resolve_workers(self._config.workers),
+            f"{self._system.name}, {self._graph.lm}: decoding {part}",
+            utterances,
+        )
+
+    def _metrics(self, tuning: Tuning, decoded: dict[str, dict[str, Hypothesis]]) -> dict[str, Any]:
+        return {
+            "system": self._system.name,
+            "kind": self._system.kind,
+            "lm": self._graph.lm,
+            "parameters": self._scored.parameters,
+            "acoustic_scale": tuning.acoustic_scale,
+            "beam": tuning.beam,
+            "max_active": self._config.decode.max_active,
+            "parts": {part: self._part_metrics(part, hypotheses) for part, hypotheses in decoded.items()},
+        }
+
+    def _part_metrics(self, part: str, hypotheses: dict[str, Hypothesis]) -> dict[str, Any]:
+        counts = total(count_errors(self._references[part], _words(hypotheses)).values())
+        quality = self._scored.quality[part]
+        return {
+            **asdict(counts),
+            "errors": counts.errors,
+            "wer": counts.wer,
+            "utterances": len(hypotheses),
+            "not_final": sum(not hypothesis.final for hypothesis in hypotheses.values()),
+            "frames": quality.frames,
+            # JSON knows no NaN: a part without labels has neither.
+            "frame_accuracy": quality.accuracy if quality.frames else None,
+            "cross_entropy": quality.cross_entropy if quality.frames else None,
+        }
+
+
+def _words(hypotheses: dict[str, Hypothesis]) -> dict[str, tuple[str, ...]]:
+    return {name: hypothesis.words for name, hypothesis in hypotheses.items()}
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
