@@ -117,6 +117,7 @@ class OptimiserConfig:
     weight_decay: float = 0.01
     gradient_clip: float = 5.0  # norm
     label_smoothing: float = 0.0
+    threads: int = 1  # of a training on a CPU; more help a lone model, and change the last bits of weights
     precision: str = "auto"  # "bf16", "fp32"; auto: bf16 where the processor or GPU computes in it
     shard_megabytes: int = (
         2000  # features held in memory at once; larger corpora are streamed in shuffled shards
@@ -189,7 +190,8 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     features: FeatureConfig = field(default_factory=FeatureConfig)
     align: AlignConfig = field(default_factory=AlignConfig)
-    lms: dict[str, LmConfig] = field(default_factory=lambda: {"trigram": LmConfig()})
+    # Every recipe names its own: a default here would join them, as Hydra merges mappings.
+    lms: dict[str, LmConfig] = field(default_factory=dict)
     models: dict[str, dict[str, Any]] = field(
         default_factory=dict
     )  # name -> {kind: dnn, ...settings of that kind}

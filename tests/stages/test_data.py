@@ -1,0 +1,145 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from asr_kd import artifacts
+from asr_kd.config import Config, DataConfig, LmConfig
+from asr_kd.corpus.lexicon import Lexicon
+from asr_kd.corpus.manifest import read_manifest
+from asr_kd.errors import AsrKdError
+from asr_kd.stages import data
+
+ARPA = "An explanation.\n\\data\\\nngram 1=2\n\n\\1-grams:\n-1 FOUR\n-1 FORTY\n\n\\end\\\n"
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """Six training and two test speakers with two utterances each, as Kaldi data directories."""
+    root = tmp_path / "corpus"
+    root.mkdir()
+    generator = np.random.default_rng(0)
+    for part, speakers, text in (("train", "abcdef", "ONE TWO"), ("test", "xy", "ONE THREE")):
+        tables: dict[str, list[str]] = {"text": [], "wav.scp": [], "utt2spk": []}
+        for name in (f"{speaker}{place}" for speaker in speakers for place in range(2)):
+            soundfile.write(root / f"{name}.wav", generator.uniform(-0.5, 0.5, 1600), 16000)
+            tables["text"].append(f"{name} {text}")
+            tables["wav.scp"].append(f"{name} {name}.wav")
+            tables["utt2spk"].append(f"{name} {name[0]}")
+        (root / part).mkdir()
+        for file, lines in tables.items():
+            (root / part / file).write_text("\n".join(lines) + "\n")
+    return root
+
+
+def config(corpus: Path, lms: dict[str, LmConfig] | None = None, **settings: Any) -> Config:
+    return Config(
+        recipe="test",
+        work=str(corpus.parent / "exp"),
+        workers=1,
+        data=DataConfig(corpus="kaldi_dir", source=str(corpus), **settings),
+        lms=lms or {"bigram": LmConfig(order=2)},
+    )
+
+
+def run(config: Config) -> Path:
+    data.run(config, Path(config.work))
+    return Path(config.work) / "data"
+
+
+def test_manifests_lexicons_and_summary_are_written(corpus: Path, tmp_path: Path):
+    (tmp_path / "text.txt").write_text("SEVEN   ONE\n")
+    folder = run(config(corpus, lm_text=str(tmp_path / "text.txt")))
+    parts = {part: read_manifest(folder / f"{part}.jsonl") for part in ("train", "dev", "test")}
+    assert [len(utterances) for utterances in parts.values()] == [8, 4, 4]
+    speakers = [{utterance.speaker for utterance in utterances} for utterances in parts.values()]
+    assert sum(len(names) for names in speakers) == len(set.union(*speakers))
+    assert {utterance.duration_seconds for utterance in parts["train"]} == {0.1}
+    assert sorted(Lexicon.read(folder / "lexicon.txt").entries) == ["ONE", "SEVEN", "TWO"]
+    assert sorted(Lexicon.read(folder / "lexicon_align.txt").entries) == ["ONE", "SEVEN", "THREE", "TWO"]
+    assert (folder / "lm_text.txt").read_text() == "SEVEN ONE\n"
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["parts"]["test"]["out_of_vocabulary"] == {"tokens": 4, "percent": 50.0, "words": ["THREE"]}
+    assert summary["pronounced"] == {"from_cmudict": 4, "by_rule": []}
+    artifacts.Artifact(folder).verify()
+
+
+def test_a_second_run_finds_it_up_to_date_and_a_change_does_not(
+    corpus: Path, capsys: pytest.CaptureFixture[str]
+):
+    folder = run(config(corpus))
+    before = artifacts.Artifact(folder).digest
+    run(config(corpus))
+    assert "up to date" in capsys.readouterr().out
+    soundfile.write(corpus / "x0.wav", np.random.default_rng(9).uniform(-0.5, 0.5, 3200), 16000)
+    run(config(corpus))
+    assert "up to date" not in capsys.readouterr().out
+    assert artifacts.Artifact(folder).digest != before
+
+
+def test_every_problem_is_refused_or_skipped_as_the_settings_say(corpus: Path):
+    (corpus / "x0.wav").unlink()
+    (corpus / "y1.wav").write_bytes(b"RIFF")
+    text = (corpus / "train" / "text").read_text()
+    (corpus / "train" / "text").write_text(text.replace("a0 ONE TWO", "a0"))
+    names = {problem.utterance for problem in data.find_problems(config(corpus))}
+    assert names == {"x0", "y1", "a0"}
+    for refused in (run, data.validate):
+        with pytest.raises(AsrKdError, match=r"3 problems.*empty transcript"):
+            refused(config(corpus))
+    assert len((corpus.parent / "exp" / "data-problems.txt").read_text().splitlines()) == 3
+    folder = run(config(corpus, invalid="skip"))
+    assert [utterance.id for utterance in read_manifest(folder / "test.jsonl")] == ["x1", "y0"]
+    assert len(json.loads((folder / "summary.json").read_text())["skipped"]) == 3
+
+
+def test_skipping_utterances_does_not_mend_a_shared_speaker(corpus: Path):
+    table = (corpus / "test" / "utt2spk").read_text()
+    (corpus / "test" / "utt2spk").write_text(table.replace(" x", " a"))
+    with pytest.raises(AsrKdError, match=r"speaker a is in .* and"):
+        run(config(corpus, invalid="skip"))
+
+
+def test_missing_words_are_refused_on_request(corpus: Path, tmp_path: Path):
+    (tmp_path / "lexicon.txt").write_text("ONE W AH1 N\nTWO T UW1\n")
+    given = {"lexicon": str(tmp_path / "lexicon.txt")}
+    assert Lexicon.read(run(config(corpus, **given)) / "lexicon.txt").entries["ONE"] == [("W", "AH", "N")]
+    with pytest.raises(AsrKdError, match=r"test x0: missing word: no pronunciation for THREE"):
+        run(config(corpus, missing_words="refuse", **given))
+    (tmp_path / "lexicon.txt").write_text("ONE un\nTWO deux\n")
+    with pytest.raises(AsrKdError, match=r"no pronunciation for THREE"):
+        run(config(corpus, **given))
+    run(config(corpus, missing_words="refuse"))  # cmudict has them all
+
+
+def test_language_models_are_stored_and_bring_words(corpus: Path, tmp_path: Path):
+    (tmp_path / "given.lm").write_text(ARPA)
+    (tmp_path / "lexicon.txt").write_text("ONE W\nTWO T\nTHREE R\nFOUR F\n")
+    lms = {"given": LmConfig(arpa=str(tmp_path / "given.lm"))}
+    folder = run(config(corpus, lms, lexicon=str(tmp_path / "lexicon.txt")))
+    assert (folder / "given.arpa").read_text().startswith("\\data\\\n")
+    assert json.loads((folder / "summary.json").read_text())["arpa_words_without_pronunciation"] == 1
+    with pytest.raises(AsrKdError, match=r"lms\.ug\.arpa=ug: neither a file nor .*\(none\)"):
+        run(config(corpus, {"ug": LmConfig(arpa="ug")}))
+
+
+def test_a_dev_part_may_be_named(corpus: Path):
+    named = config(corpus)
+    named.data.parts.dev = "test"
+    with pytest.raises(AsrKdError, match="duplicate id"):
+        run(named)
+
+
+@pytest.mark.parametrize("setting", ["invalid", "missing_words"])
+def test_unknown_choices_are_refused(corpus: Path, setting: str):
+    with pytest.raises(AsrKdError, match=rf"data\.{setting}=ignore: choose one of .*refuse"):
+        run(config(corpus, **{setting: "ignore"}))
+
+
+def test_a_real_corpus_is_valid(corpora: Path, tmp_path: Path):
+    settings = DataConfig(corpus="an4", source=str(corpora / "an4"), downloads=str(tmp_path))
+    lms = {"ug": LmConfig(arpa="ug")}
+    assert not data.find_problems(Config(recipe="an4", work=str(tmp_path), data=settings, lms=lms))
