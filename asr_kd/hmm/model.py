@@ -1,0 +1,189 @@
+"""The alignment model: a triphone GMM-HMM."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asr_kd.corpus.lexicon import Lexicon
+from asr_kd.errors import AsrKdError
+from asr_kd.frames import FrameIndex
+from asr_kd.hmm import shards
+from asr_kd.hmm.alignment import AlignmentSettings, check_transcripts
+from asr_kd.hmm.definition import HmmDefinition, KaldiHmm
+from asr_kd.hmm.deltas import add_deltas
+from asr_kd.hmm.gmm import DiagonalGmms
+from asr_kd.hmm.labels import NO_LABEL
+from asr_kd.hmm.phones import PhoneTable
+from asr_kd.hmm.workers import ShardWorkers
+from asr_kd.progress import track
+
+SETTINGS_FILE = "settings.json"
+
+
+@dataclass(frozen=True, eq=False)
+class GmmHmm:
+    """Hidden Markov models of triphones with one Gaussian mixture for each senone.
+
+    Attributes:
+        definition: phones, topology, tree and transitions.
+        gmms: the densities, over cepstra with first and second derivatives.
+        settings: how it aligns.
+    """
+
+    definition: HmmDefinition
+    gmms: DiagonalGmms
+    settings: AlignmentSettings
+
+    @property
+    def senones(self) -> int:
+        """The number of senones (pdf-ids)."""
+        return self.gmms.pdfs
+
+    @property
+    def phones(self) -> PhoneTable:
+        """Its phones."""
+        return self.definition.phones
+
+    @cached_property
+    def hmm(self) -> KaldiHmm:
+        """Kaldi's objects, for building graphs."""
+        return KaldiHmm(self.definition)
+
+    def log_likelihoods(self, mfcc: np.ndarray) -> np.ndarray:
+        """Log likelihoods of all senones for one utterance.
+
+        Args:
+            mfcc: ``(frames, cepstra)`` float32, without derivatives.
+
+        Returns:
+            ``(frames, senones)`` float32.
+        """
+        return self.gmms.log_likelihoods(add_deltas(mfcc))
+
+    def align(
+        self,
+        index: FrameIndex,
+        mfcc: np.ndarray,
+        transcripts: Mapping[str, Sequence[str]],
+        lexicon: Lexicon,
+        workers: int,
+    ) -> tuple[np.ndarray, list[str]]:
+        """The senone of every frame.
+
+        Args:
+            index: of the utterances to align.
+            mfcc: ``(frames, cepstra)`` float32.
+            transcripts: the words of every utterance.
+            lexicon: with a pronunciation for each of them.
+            workers: processes.
+
+        Returns:
+            ``(frames,)`` int32 labels, -1 in utterances that could not be aligned, and the ids of those.
+
+        Raises:
+            AsrKdError: a transcript has a word or phone that is unknown.
+        """
+        pieces = [(self.definition, self.gmms)] * len(shards.shard_ranges(index))
+        corpus = shards.Corpus.of(index, mfcc, transcripts, lexicon)
+        return self._align(corpus, workers, shards.label_pass, pieces)
+
+    def align_scores(
+        self,
+        index: FrameIndex,
+        transcripts: Mapping[str, Sequence[str]],
+        lexicon: Lexicon,
+        workers: int,
+        scores_of_utterance: Callable[[str], np.ndarray],
+    ) -> tuple[np.ndarray, list[str]]:
+        """The same with the scores of a network instead of the mixtures: realignment.
+
+        Args:
+            index: of the utterances to align.
+            transcripts: the words of every utterance.
+            lexicon: with a pronunciation for each of them.
+            workers: processes that search; the scores are computed in this one.
+            scores_of_utterance: from an utterance id to log posteriors minus log priors, unscaled,
+                ``(frames, senones)`` float32.
+
+        Raises:
+            AsrKdError: scores have the wrong shape, or as for `align`.
+        """
+
+        def pieces() -> Iterable[tuple[Any, ...]]:
+            for places in shards.shard_ranges(index):
+                names = [index.ids[place] for place in places]
+                yield (
+                    self.definition,
+                    [self._checked_scores(index, name, scores_of_utterance) for name in names],
+                )
+
+        corpus = shards.Corpus.of(index, np.zeros((0, 0), np.float32), transcripts, lexicon)
+        return self._align(corpus, workers, shards.score_pass, pieces())
+
+    def _checked_scores(
+        self, index: FrameIndex, utterance: str, scores_of_utterance: Callable[[str], np.ndarray]
+    ) -> np.ndarray:
+        scores = np.asarray(scores_of_utterance(utterance), dtype=np.float32)
+        span = index.span(utterance)
+        expected = (span.stop - span.start, self.senones)
+        if scores.shape != expected or not np.isfinite(scores).all():
+            raise AsrKdError(
+                f"utterance {utterance}: scores of shape {scores.shape} where finite ones of {expected} are "
+                "needed; was the network trained on labels of another alignment model?"
+            )
+        return scores
+
+    def _align(
+        self,
+        corpus: shards.Corpus,
+        workers: int,
+        function: Callable[..., Any],
+        arguments: Iterable[tuple[Any, ...]],
+    ) -> tuple[np.ndarray, list[str]]:
+        check_transcripts(corpus.transcripts, corpus.lexicon, self.phones.names)
+        index = corpus.index
+        labels = np.full(index.total_frames, NO_LABEL, dtype=np.int32)
+        failed = []
+        ranges = shards.shard_ranges(index)
+        initargs = (corpus, self.settings)
+        with ShardWorkers(min(workers, len(ranges)), "alignment", shards.initialise, initargs) as pool:
+            results = track(pool.run(function, arguments), len(ranges), "alignment", "shard")
+            for places, aligned in zip(ranges, results, strict=True):
+                for place, own in zip(places, aligned, strict=True):
+                    if own is None:
+                        failed.append(index.ids[place])
+                    else:
+                        labels[index.span(place)] = own
+        return labels, failed
+
+    def save(self, folder: Path) -> None:
+        """Write the model into an existing folder: text, NumPy arrays and Kaldi's binary tree."""
+        self.definition.save(folder)
+        self.gmms.save(folder)
+        (folder / SETTINGS_FILE).write_text(json.dumps(asdict(self.settings)) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> "GmmHmm":
+        """Read what `save` wrote.
+
+        Raises:
+            AsrKdError: a file is missing or damaged, or they do not belong together.
+        """
+        definition, gmms = HmmDefinition.load(folder), DiagonalGmms.load(folder)
+        try:
+            content = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
+            settings = AlignmentSettings(**content)
+        except (OSError, ValueError, TypeError) as error:
+            raise AsrKdError(f"{folder / SETTINGS_FILE} cannot be read ({error}); run stage align") from error
+        model = cls(definition, gmms, settings)
+        if model.hmm.pdfs != gmms.pdfs:
+            raise AsrKdError(
+                f"{folder}: the tree has {model.hmm.pdfs} senones, the mixtures {gmms.pdfs}; "
+                "run stage align again"
+            )
+        return model

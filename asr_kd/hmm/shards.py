@@ -1,0 +1,212 @@
+"""What worker processes do with their shards of a corpus. Runs only inside `workers.ShardWorkers`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+
+from asr_kd.corpus.lexicon import Lexicon
+from asr_kd.frames import FrameIndex
+from asr_kd.hmm import gmm_training, tree_statistics
+from asr_kd.hmm.alignment import (
+    AlignmentSettings,
+    GraphCompiler,
+    TranscriptGraph,
+    align,
+    align_equally,
+)
+from asr_kd.hmm.definition import HmmDefinition, KaldiHmm
+from asr_kd.hmm.deltas import add_deltas
+from asr_kd.hmm.gmm import DiagonalGmms
+from asr_kd.seeding import derive_seed
+
+# A shard is about two and a half minutes of speech, more where the corpus would fall into too many.
+SHARD_FRAMES = 16_000
+MAX_SHARDS = 64
+
+Alignment = np.ndarray | None
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """What is aligned.
+
+    Attributes:
+        index: of the utterances.
+        mfcc: ``(frames, cepstra)`` float32, or the path of the ``.npy`` file that holds it.
+        transcripts: words of each utterance id.
+        lexicon: pronunciations of all these words.
+    """
+
+    index: FrameIndex
+    mfcc: np.ndarray | str
+    transcripts: Mapping[str, Sequence[str]]
+    lexicon: Lexicon
+
+    @classmethod
+    def of(
+        cls, index: FrameIndex, mfcc: np.ndarray, transcripts: Mapping[str, Sequence[str]], lexicon: Lexicon
+    ) -> "Corpus":
+        """The corpus, restricted to what its utterances need; a memory-mapped array travels as its path."""
+        own = {utterance: transcripts[utterance] for utterance in index.ids}
+        whole_file = isinstance(mfcc, np.memmap) and mfcc.filename is not None and mfcc.base is not None
+        source = str(mfcc.filename) if whole_file and isinstance(mfcc, np.memmap) else np.asarray(mfcc)
+        return cls(index, source, own, lexicon.restricted(word for words in own.values() for word in words))
+
+
+def shard_ranges(index: FrameIndex) -> list[range]:
+    """Consecutive utterances of each shard, a function of the corpus alone."""
+    shards = int(np.clip(index.total_frames // SHARD_FRAMES, 1, min(MAX_SHARDS, max(1, len(index)))))
+    bounds = np.searchsorted(index.offsets[:-1], np.linspace(0, index.total_frames, shards + 1)[1:-1])
+    edges = [0, *map(int, bounds), len(index)]
+    return [range(begin, end) for begin, end in pairwise(edges) if begin < end]
+
+
+@dataclass
+class PassResult:
+    """What one shard adds to a training pass.
+
+    Attributes:
+        gmm: statistics of its frames.
+        transition_counts: ``(transition ids + 1,)`` float64.
+        failed: utterances without an alignment.
+    """
+
+    gmm: gmm_training.GmmStatistics
+    transition_counts: np.ndarray
+    failed: int
+
+    def add(self, other: "PassResult") -> None:
+        """Add what another shard found."""
+        self.gmm.add(other.gmm)
+        self.transition_counts += other.transition_counts
+        self.failed += other.failed
+
+
+@dataclass
+class _Worker:
+    """The state of one worker process."""
+
+    corpus: Corpus
+    mfcc: np.ndarray
+    ranges: list[range]
+    settings: AlignmentSettings
+    hmm: KaldiHmm | None = None
+    compiler: GraphCompiler | None = None
+    graphs: dict[int, list[TranscriptGraph]] = field(default_factory=dict)
+    alignments: dict[int, list[Alignment]] = field(default_factory=dict)
+
+    def use(self, definition: HmmDefinition) -> KaldiHmm:
+        """Take up a model; graphs stay while the tree does."""
+        if self.hmm is None or self.hmm.definition.tree != definition.tree:
+            self.hmm = KaldiHmm(definition)
+            self.compiler = GraphCompiler(self.hmm, self.corpus.lexicon, self.settings.silence_probability)
+            self.graphs.clear()
+        elif definition.transition_counts is not None:
+            self.hmm.set_transitions(definition.transition_counts)
+        return self.hmm
+
+    def graphs_of(self, shard: int) -> list[TranscriptGraph]:
+        if shard not in self.graphs:
+            assert self.compiler is not None
+            ids = [self.corpus.index.ids[place] for place in self.ranges[shard]]
+            self.graphs[shard] = [self.compiler.compile(self.corpus.transcripts[name]) for name in ids]
+        return self.graphs[shard]
+
+    def features(self, place: int) -> np.ndarray:
+        return add_deltas(self.mfcc[self.corpus.index.span(place)])
+
+
+_workers: list[_Worker] = []
+
+
+def initialise(corpus: Corpus, settings: AlignmentSettings) -> None:
+    """Set up this process; the initializer of `ShardWorkers`."""
+    mfcc = np.load(corpus.mfcc, mmap_mode="r") if isinstance(corpus.mfcc, str) else corpus.mfcc
+    _workers[:] = [_Worker(corpus, mfcc, shard_ranges(corpus.index), settings)]
+
+
+def start_equally(shard: int, definition: HmmDefinition, seed: int) -> None:
+    """Give every utterance its equal alignment."""
+    worker = _workers[0]
+    worker.use(definition)
+    index = worker.corpus.index
+    worker.alignments[shard] = [
+        align_equally(
+            graph, int(index.lengths[place]), derive_seed(seed, "equal alignment", index.ids[place]) % 2**31
+        )
+        for place, graph in zip(worker.ranges[shard], worker.graphs_of(shard), strict=True)
+    ]
+
+
+def training_pass(shard: int, definition: HmmDefinition, gmms: DiagonalGmms, realign: bool) -> PassResult:
+    """Realign if asked to, and accumulate the statistics of one pass."""
+    worker = _workers[0]
+    hmm = worker.use(definition)
+    features = [worker.features(place) for place in worker.ranges[shard]]
+    if realign:
+        worker.alignments[shard] = _align_all(worker, hmm, shard, features, gmms)
+    paths = worker.alignments[shard]
+    done = [(path, own) for path, own in zip(paths, features, strict=True) if path is not None]
+    transitions = np.concatenate([path for path, _ in done]) if done else np.zeros(0, dtype=np.int32)
+    frames = np.concatenate([own for _, own in done]) if done else np.zeros((0, gmms.dims), np.float32)
+    return PassResult(
+        gmm=gmm_training.accumulate(gmms, frames, hmm.pdf_of_transition[transitions]),
+        transition_counts=np.bincount(transitions, minlength=hmm.transitions.num_transition_ids + 1).astype(
+            np.float64
+        ),
+        failed=len(paths) - len(done),
+    )
+
+
+def tree_pass(
+    shard: int, phone_of_pdf: np.ndarray, class_of_pdf: np.ndarray
+) -> tree_statistics.TreeStatistics:
+    """Tree statistics out of the monophone alignments of the last pass."""
+    worker = _workers[0]
+    assert worker.hmm is not None
+    pdf_of_transition = worker.hmm.pdf_of_transition
+    pieces = [
+        tree_statistics.accumulate(
+            tree_statistics.utterance_events(pdf_of_transition[path], phone_of_pdf, class_of_pdf),
+            worker.features(place),
+        )
+        for place, path in zip(worker.ranges[shard], worker.alignments[shard], strict=True)
+        if path is not None
+    ]
+    return tree_statistics.merge(pieces, 3 * worker.mfcc.shape[1])
+
+
+def label_pass(shard: int, definition: HmmDefinition, gmms: DiagonalGmms) -> list[Alignment]:
+    """The pdf of every frame of every utterance of the shard."""
+    worker = _workers[0]
+    hmm = worker.use(definition)
+    features = [worker.features(place) for place in worker.ranges[shard]]
+    return _pdfs(hmm, _align_all(worker, hmm, shard, features, gmms))
+
+
+def score_pass(shard: int, definition: HmmDefinition, scores: Sequence[np.ndarray]) -> list[Alignment]:
+    """The same with given log likelihoods ``(frames, senones)`` of each utterance."""
+    worker = _workers[0]
+    hmm = worker.use(definition)
+    ids = [worker.corpus.index.ids[place] for place in worker.ranges[shard]]
+    paths = [
+        align(hmm, graph, table[:, graph.pdfs], worker.settings, name)
+        for name, graph, table in zip(ids, worker.graphs_of(shard), scores, strict=True)
+    ]
+    return _pdfs(hmm, paths)
+
+
+def _align_all(
+    worker: _Worker, hmm: KaldiHmm, shard: int, features: Sequence[np.ndarray], gmms: DiagonalGmms
+) -> list[Alignment]:
+    ids = [worker.corpus.index.ids[place] for place in worker.ranges[shard]]
+    return [
+        align(hmm, graph, gmms.log_likelihoods(own, graph.pdfs), worker.settings, name)
+        for name, graph, own in zip(ids, worker.graphs_of(shard), features, strict=True)
+    ]
+
+
+def _pdfs(hmm: KaldiHmm, paths: Sequence[Alignment]) -> list[Alignment]:
+    return [None if path is None else hmm.pdf_of_transition[path] for path in paths]

@@ -1,0 +1,111 @@
+"""Statistics that decision trees are grown from: one Gaussian for every triphone state that was seen."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+# Kaldi's floor for the variances of tree statistics: states seen in a few frames must not look certain.
+VARIANCE_FLOOR = 0.01
+
+
+@dataclass(frozen=True, eq=False)
+class TreeStatistics:
+    """Sums over the frames of every triphone state, in ascending order of the events.
+
+    Attributes:
+        events: ``(events, 4)`` int64: left phone, centre phone, right phone (0 beyond the ends), pdf class.
+        counts: ``(events,)`` float64, frames.
+        first: ``(events, dims)`` float64, sums of features.
+        second: ``(events, dims)`` float64, sums of squared features.
+    """
+
+    events: np.ndarray
+    counts: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+
+    def rows(self, mask: np.ndarray) -> "TreeStatistics":
+        """The events that `mask` selects."""
+        return TreeStatistics(self.events[mask], self.counts[mask], self.first[mask], self.second[mask])
+
+    def log_likelihood(self) -> float:
+        """Of all frames under one Gaussian."""
+        return float(log_likelihood(self.counts.sum(), self.first.sum(axis=0), self.second.sum(axis=0)))
+
+
+def log_likelihood(counts: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Log likelihood of frames under the diagonal Gaussian that fits them best.
+
+    Args:
+        counts: ``(...)`` frames; where there are none the likelihood is 0.
+        first: ``(..., dims)`` sums of features.
+        second: ``(..., dims)`` sums of squared features.
+
+    Returns:
+        ``(...)`` float64.
+    """
+    safe = np.maximum(counts, 1e-10)[..., None]
+    variances = np.maximum(second / safe - (first / safe) ** 2, VARIANCE_FLOOR)
+    result: np.ndarray = -0.5 * counts * np.sum(np.log(2 * np.pi * variances) + 1, axis=-1)
+    return result
+
+
+def utterance_events(pdfs: np.ndarray, phone_of_pdf: np.ndarray, class_of_pdf: np.ndarray) -> np.ndarray:
+    """The triphone state of every frame, out of an alignment with a monophone model.
+
+    A phone begins where pdf class 0 follows another class: topologies are entered in state 0, left for
+    good, and have more than one state.
+
+    Args:
+        pdfs: ``(frames,)`` pdf-ids of the monophone model.
+        phone_of_pdf: ``(pdfs,)`` the phone of each pdf.
+        class_of_pdf: ``(pdfs,)`` the pdf class of each pdf.
+
+    Returns:
+        ``(frames, 4)`` int64: left, centre, right, pdf class.
+    """
+    phones, classes = phone_of_pdf[pdfs], class_of_pdf[pdfs]
+    begins = np.concatenate([[True], (classes[1:] == 0) & (classes[:-1] != 0)])
+    segment = np.cumsum(begins) - 1
+    sequence = np.concatenate([[0], phones[begins], [0]])
+    windows = [sequence[segment + shift] for shift in range(3)]
+    return np.stack([*windows, classes], axis=1).astype(np.int64)
+
+
+def accumulate(events: np.ndarray, features: np.ndarray) -> TreeStatistics:
+    """Sums over frames with equal events.
+
+    Args:
+        events: ``(frames, 4)``.
+        features: ``(frames, dims)``.
+    """
+    wide = features.astype(np.float64)
+    return _sum_equal(events, np.ones(len(events)), wide, wide * wide)
+
+
+def merge(pieces: Iterable[TreeStatistics], dims: int) -> TreeStatistics:
+    """The statistics of all pieces together; `dims` is the dimension of the features."""
+    nothing = TreeStatistics(
+        np.zeros((0, 4), np.int64), np.zeros(0), np.zeros((0, dims)), np.zeros((0, dims))
+    )
+    collected = [nothing, *pieces]
+    return _sum_equal(
+        np.concatenate([piece.events for piece in collected]),
+        np.concatenate([piece.counts for piece in collected]),
+        np.concatenate([piece.first for piece in collected]),
+        np.concatenate([piece.second for piece in collected]),
+    )
+
+
+def _sum_equal(
+    events: np.ndarray, counts: np.ndarray, first: np.ndarray, second: np.ndarray
+) -> TreeStatistics:
+    order = np.lexsort(events.T[::-1])
+    ordered = events[order]
+    changes = np.any(ordered[1:] != ordered[:-1], axis=1)
+    starts = np.flatnonzero(np.concatenate([[len(events) > 0], changes]))
+    if not len(starts):
+        return TreeStatistics(events, counts, first, second)
+    sums = (np.add.reduceat(values[order], starts, axis=0) for values in (counts, first, second))
+    return TreeStatistics(ordered[starts], *sums)

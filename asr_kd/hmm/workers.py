@@ -1,0 +1,75 @@
+"""Worker processes that keep what they work on: each shard of a corpus always goes to the same process.
+
+Training passes over the same utterances many times; their graphs and alignments stay where they were made,
+and only models and statistics travel. Results do not depend on the number of processes.
+"""
+
+import multiprocessing
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from types import TracebackType
+from typing import Any
+
+from asr_kd.errors import AsrKdError
+from asr_kd.jobs import one_thread_each
+
+
+class ShardWorkers:
+    """Processes with one thread each; a context manager.
+
+    Args:
+        workers: how many processes.
+        description: what they do, for error messages.
+        initializer: a module-level function that each process calls first.
+        initargs: its arguments.
+    """
+
+    def __init__(
+        self, workers: int, description: str, initializer: Callable[..., None], initargs: tuple[Any, ...]
+    ) -> None:
+        self._description = description
+        self._pools = [
+            ProcessPoolExecutor(
+                max_workers=1,
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=initializer,
+                initargs=initargs,
+            )
+            for _ in range(workers)
+        ]
+
+    def __enter__(self) -> "ShardWorkers":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for pool in self._pools:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def run(self, function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
+        """Yield ``function(shard, *arguments[shard])`` in the order of the shards.
+
+        `function` is a module-level function. `arguments` may be made lazily: only a few shards are in work
+        at a time.
+
+        Raises:
+            AsrKdError: a worker process died.
+        """
+        waiting: deque[Future[Any]] = deque()
+        try:
+            for shard, shard_arguments in enumerate(arguments):
+                with one_thread_each():
+                    pool = self._pools[shard % len(self._pools)]
+                    waiting.append(pool.submit(function, shard, *shard_arguments))
+                if len(waiting) > 2 * len(self._pools):
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BrokenProcessPool as error:
+            raise AsrKdError(
+                f"{self._description}: a worker process died, most likely for want of memory; "
+                "lower `workers` and run the same command again"
+            ) from error
