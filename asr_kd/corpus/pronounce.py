@@ -72,7 +72,12 @@ def complete(words: Iterable[str], lexicon: Lexicon | None) -> Completion:
     found.lexicon = from_dictionary(missing)
     found.from_dictionary = [word for word in missing if word in found.lexicon]
     found.by_rule = [word for word in missing if word not in found.lexicon]
-    _pronounce_by_rule(found)
+    if found.by_rule:
+        # Imported here: it loads a shared library, and most lexicons have no need of it.
+        from asr_kd.corpus import espeak
+
+        for word, phones in espeak.pronounce(found.by_rule).items():
+            found.lexicon.add(word, phones)
     return found
 
 
@@ -91,20 +96,3 @@ def listed(words: Sequence[str], limit: int = LISTED) -> str:
     """The first words of a list, and how many more there are."""
     more = f" and {len(words) - limit} more" if len(words) > limit else ""
     return ", ".join(words[:limit]) + more
-
-
-def _pronounce_by_rule(found: Completion) -> None:
-    if not found.by_rule:
-        return
-    # Imported here: it loads a shared library, and most lexicons have no need of it.
-    from asr_kd.corpus import espeak
-
-    pronounced = espeak.pronounce(found.by_rule)
-    for word, phones in pronounced.items():
-        if phones:
-            found.lexicon.add(word, phones)
-    failed = [word for word in found.by_rule if word not in found.lexicon]
-    if failed:
-        raise AsrKdError(
-            f"{len(failed)} words cannot be pronounced by rule: {listed(failed)}; add them to data.lexicon"
-        )

@@ -132,7 +132,9 @@ def refuse(problems: Sequence[Problem], path: Path, advice: str = "") -> None:
     kinds = Counter(problem.kind for problem in problems)
     counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
     lines = [f"the corpus has {len(problems)} problems ({counts}):"]
-    lines += [f"  {problem}" for problem in problems[:SHOWN]]
+    # What concerns the whole corpus comes first: it must not drown among the utterances.
+    shown = sorted(problems, key=lambda problem: bool(problem.utterance))[:SHOWN]
+    lines += [f"  {problem}" for problem in shown]
     if len(problems) > SHOWN:
         lines.append(f"  ... and {len(problems) - SHOWN} more")
     raise AsrKdError("\n".join([*lines, f"all of them are in {path}{advice}"]))

@@ -114,7 +114,8 @@ def test_the_error_shows_the_first_and_the_file_holds_all(tmp_path: Path):
     with pytest.raises(AsrKdError, match=r"31 problems \(30 audio, 1 shared speaker\)") as caught:
         refuse(problems, tmp_path / "work" / "problems.txt")
     message = str(caught.value)
-    assert "train u19: audio: 19.wav is missing" in message and "u20" not in message
+    assert "train u18: audio: 18.wav is missing" in message and "u19" not in message
+    assert "speaker s is in test and train" in message
     assert "... and 11 more" in message and "problems.txt" in message
     assert len((tmp_path / "work" / "problems.txt").read_text().splitlines()) == 31
     refuse([], tmp_path / "work" / "problems.txt")
