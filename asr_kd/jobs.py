@@ -50,17 +50,37 @@ def map_processes(
         AsrKdError: a worker process died (most often: killed for want of memory).
         Exception: whatever `function` raised, after the remaining work has been cancelled.
     """
-    if not items:
-        return
-    with one_thread_each():
-        pool = ProcessPoolExecutor(
-            max_workers=min(workers, len(items)),
+    if items:
+        with WorkerPool(min(workers, len(items)), initializer, initargs) as pool:
+            yield from pool.map(function, items, description)
+
+
+class WorkerPool:
+    """Worker processes for several maps; what a worker has loaded for one it still has for the next."""
+
+    def __init__(
+        self, workers: int, initializer: Callable[..., None] | None = None, initargs: tuple[Any, ...] = ()
+    ) -> None:
+        """Workers start with the first piece of work. See `map_processes` for the arguments."""
+        self._executor = ProcessPoolExecutor(
+            max_workers=workers,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=initializer,
             initargs=initargs,
         )
-        with pool, bar(len(items), description) as progress:
-            futures = {pool.submit(function, item): position for position, item in enumerate(items)}
+
+    def __enter__(self) -> "WorkerPool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def map(
+        self, function: Callable[[Item], Result], items: Sequence[Item], description: str
+    ) -> Iterator[tuple[int, Result]]:
+        """As `map_processes`, in the pool's processes."""
+        with one_thread_each(), bar(len(items), description) as progress:
+            futures = {self._executor.submit(function, item): place for place, item in enumerate(items)}
             try:
                 for future in as_completed(futures):
                     yield futures[future], future.result()
@@ -71,7 +91,8 @@ def map_processes(
                     "lower `workers` and run the same command again to go on"
                 ) from error
             finally:
-                pool.shutdown(wait=True, cancel_futures=True)
+                for future in futures:
+                    future.cancel()
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from asr_kd.errors import AsrKdError
-from asr_kd.jobs import map_processes, resolve_workers
+from asr_kd.jobs import WorkerPool, map_processes, resolve_workers
 from asr_kd.seeding import derive_seed, generator
 
 
@@ -23,6 +23,10 @@ def fail_on_three(number: int) -> int:
 def die(number: int) -> int:
     os.kill(os.getpid(), signal.SIGKILL)
     return number
+
+
+def process(_: int) -> int:
+    return os.getpid()
 
 
 def threads(_: int) -> str | None:
@@ -48,6 +52,15 @@ def test_workers_use_one_thread_and_leave_our_environment_alone() -> None:
     before = os.environ.get("OMP_NUM_THREADS")
     assert dict(map_processes(threads, [0], 1, "work")) == {0: "1"}
     assert os.environ.get("OMP_NUM_THREADS") == before
+
+
+def test_a_pool_keeps_its_processes_and_outlives_an_error() -> None:
+    with WorkerPool(1) as pool:
+        ((_, first),) = pool.map(process, [0], "first")
+        with pytest.raises(AsrKdError, match="utterance three"):
+            list(pool.map(fail_on_three, [3, 1], "second"))
+        ((_, third),) = pool.map(process, [0], "third")
+    assert first == third != os.getpid()
 
 
 def test_negative_workers_are_refused() -> None:

@@ -6,7 +6,7 @@ and close to 0, where the search decides, float16 is finer than 0.001.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache, reduce
 from pathlib import Path
 from typing import Protocol
 
@@ -17,9 +17,9 @@ from asr_kd.decoding.decode import split_utterances
 from asr_kd.decoding.systems import System
 from asr_kd.distillation.ensemble import average
 from asr_kd.errors import AsrKdError
-from asr_kd.features.store import Part, open_part
+from asr_kd.features.store import open_part
 from asr_kd.frames import FrameIndex, create_frames, open_frames
-from asr_kd.jobs import map_processes
+from asr_kd.jobs import WorkerPool
 from asr_kd.models.inference import log_posteriors
 from asr_kd.models.storage import load_model
 from asr_kd.training.metrics import FrameMetrics, frame_metrics
@@ -59,6 +59,8 @@ class NetworkScorer:
 
     def __init__(self, system: System, log_priors: np.ndarray, device: str) -> None:
         self._models = [load_model(folder, device) for folder in system.models]
+        for model in self._models:
+            check_senones(system, model.senones, log_priors)
         self._average, self._log_priors, self._device = system.average, log_priors, device
         self.parameter_count = sum(model.parameter_count for model in self._models)
 
@@ -76,12 +78,14 @@ class NetworkScorer:
 class GmmScorer:
     """The alignment model. Score: log likelihood; posteriors by Bayes' rule with the senone priors."""
 
-    def __init__(self, folder: Path, log_priors: np.ndarray) -> None:
+    def __init__(self, system: System, log_priors: np.ndarray) -> None:
         from asr_kd.hmm import GmmHmm  # here: workers that score with networks need no Kaldi
 
-        self._model = GmmHmm.load(folder)
+        self._model = GmmHmm.load(system.models[0])
+        check_senones(system, self._model.senones, log_priors)
         self._log_priors = log_priors
-        self.parameter_count: int = self._model.parameter_count
+        gmms = self._model.gmms
+        self.parameter_count = gmms.weights.size + gmms.means.size + gmms.variances.size
 
     def __call__(self, fbank: np.ndarray, mfcc: np.ndarray) -> tuple[np.ndarray, torch.Tensor]:
         """See `Scorer`."""
@@ -90,11 +94,24 @@ class GmmScorer:
 
 
 def load_scorer(system: System, labels: Path, device: str) -> Scorer:
-    """Load a system's models; `labels` is the folder with ``priors.npy``."""
+    """Load a system's models; `labels` is the folder with ``priors.npy``.
+
+    Raises:
+        AsrKdError: a model is missing or damaged, or has other senones than the priors.
+    """
     log_priors = read_log_priors(labels)
     if system.kind == "gmm":
-        return GmmScorer(system.models[0], log_priors)
+        return GmmScorer(system, log_priors)
     return NetworkScorer(system, log_priors, device)
+
+
+def check_senones(system: System, senones: int, log_priors: np.ndarray) -> None:
+    """Refuse a system whose senones are not those of the priors."""
+    if senones != len(log_priors):
+        raise AsrKdError(
+            f"{system.name} knows {senones} senones, but the labels have {len(log_priors)}: it was trained "
+            "on other labels; run its stage again"
+        )
 
 
 def read_log_priors(labels: Path) -> np.ndarray:
@@ -105,84 +122,71 @@ def read_log_priors(labels: Path) -> np.ndarray:
 
 
 def score_part(
-    system: System, features: Path, labels: Path, output: Path, workers: int, device: str = "cpu"
+    pool: WorkerPool, system: System, features: Path, labels: Path, output: Path, device: str = "cpu"
 ) -> FrameMetrics:
     """Score every frame of a part and write ``(frames, senones)`` float16 to `output`.
 
     Args:
+        pool: where the work is done; its workers keep the system's models.
         system: what scores.
         features: the part's folder of features; its name is the part's.
         labels: the folder with ``<part>.npy`` and ``priors.npy``.
         output: the ``.npy`` file to write.
-        workers: processes; with a GPU one is used.
         device: "cpu" or "cuda".
+
+    Returns:
+        How well frames were classified, by the labels.
 
     Raises:
         AsrKdError: the system's senones are not those of the priors, or its scores are not numbers.
     """
     index = FrameIndex.load(features)
     create_frames(output, index.total_frames, (len(read_log_priors(labels)),), np.float16)
-    results = map_processes(
-        _score_utterances,
-        split_utterances(index, range(len(index)), _ITEM_FRAMES),
-        workers if device == "cpu" else 1,
-        f"{system.name}: scoring {features.name}",
-        initializer=_start_worker,
-        initargs=(system, features, labels, output, device),
-    )
+    items = [
+        _Item(system, features, labels, output, device, tuple(places))
+        for places in split_utterances(index, range(len(index)), _ITEM_FRAMES)
+    ]
+    results = pool.map(_score_utterances, items, f"{system.name}: scoring {features.name}")
     # Summed in the order of the utterances: the same bytes whichever worker was first.
     return _sum(metrics for _, metrics in sorted(results))
 
 
-@dataclass(frozen=True, eq=False)
-class _Worker:
-    """What a worker process holds from its first to its last piece of work."""
+@dataclass(frozen=True)
+class _Item:
+    """A piece of work: some utterances of a part."""
 
-    name: str
-    scorer: Scorer
-    part: Part
-    labels: np.ndarray
-    output: np.ndarray
-
-
-_worker: _Worker | None = None
+    system: System
+    features: Path
+    labels: Path
+    output: Path
+    device: str
+    places: tuple[int, ...]
 
 
-def _start_worker(system: System, features: Path, labels: Path, output: Path, device: str) -> None:
-    global _worker  # noqa: PLW0603 - how an initializer hands over to the function of a process pool
+@lru_cache(maxsize=1)
+def _loaded_scorer(system: System, labels: Path, device: str) -> Scorer:
     torch.set_num_threads(1)
-    part = open_part(features)
-    _worker = _Worker(
-        system.name,
-        load_scorer(system, labels, device),
-        part,
-        open_frames(labels / f"{features.name}.npy", part.index),
-        open_frames(output, part.index, writable=True),
-    )
+    return load_scorer(system, labels, device)
 
 
-def _score_utterances(places: list[int]) -> FrameMetrics:
-    assert _worker is not None
-    worker = _worker
-    return _sum(_score_utterance(worker, place) for place in places)
-
-
-def _score_utterance(worker: _Worker, place: int) -> FrameMetrics:
-    """Write one utterance's rows of the output."""
-    span = worker.part.index.span(place)
-    scores, posteriors = worker.scorer(worker.part.fbank[span], worker.part.mfcc[span])
-    where = f"{worker.name}, utterance {worker.part.index.ids[place]}"
-    if scores.shape != worker.output[span].shape:
-        raise AsrKdError(
-            f"{where}: scores of shape {scores.shape} where {worker.output[span].shape} (frames, senones) "
-            "are needed: the model was trained on other labels; run its stage again"
-        )
-    if not np.isfinite(scores).all():
-        raise AsrKdError(
-            f"{where}: scores that are not finite numbers; the model has diverged: train it again"
-        )
-    worker.output[span] = np.maximum(scores - scores.max(axis=1, keepdims=True), LOWEST_SCORE)
-    return frame_metrics(posteriors, worker.labels[span])
+def _score_utterances(item: _Item) -> FrameMetrics:
+    """Write the utterances' rows of the output."""
+    part = open_part(item.features)
+    labels = open_frames(item.labels / f"{item.features.name}.npy", part.index)
+    output = open_frames(item.output, part.index, writable=True)
+    scorer = _loaded_scorer(item.system, item.labels, item.device)
+    metrics = []
+    for place in item.places:
+        span = part.index.span(place)
+        scores, posteriors = scorer(part.fbank[span], part.mfcc[span])
+        if not np.isfinite(scores).all():
+            raise AsrKdError(
+                f"{item.system.name}, utterance {part.index.ids[place]}: scores that are not finite numbers; "
+                "the model has diverged: train it again"
+            )
+        output[span] = np.maximum(scores - scores.max(axis=1, keepdims=True), LOWEST_SCORE)
+        metrics.append(frame_metrics(posteriors, labels[span]))
+    return _sum(metrics)
 
 
 def _sum(metrics: Iterable[FrameMetrics]) -> FrameMetrics:

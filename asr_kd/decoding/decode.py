@@ -4,38 +4,48 @@ Nothing here imports torch: its workers start in a fraction of a second.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-
-import numpy as np
 
 from asr_kd.decoding.graph import Graph, load_graph
 from asr_kd.decoding.search import Hypothesis, Search, SearchSettings
 from asr_kd.frames import FrameIndex, open_frames
-from asr_kd.jobs import map_processes
+from asr_kd.jobs import WorkerPool
 
 _ITEM_FRAMES = 4_000  # of one piece of work
 
 
+@dataclass(frozen=True)
+class Scored:
+    """A part with scores.
+
+    Attributes:
+        scores: a ``.npy`` file ``(frames, senones)`` written by `acoustic.score_part`.
+        features: the part's folder of features, whose index says which rows are whose.
+    """
+
+    scores: Path
+    features: Path
+
+
 def decode_part(
-    graph_folder: Path,
+    pool: WorkerPool,
+    graph: Path,
     columns: int,
-    scores: Path,
-    index: FrameIndex,
+    scored: Scored,
     settings: Sequence[SearchSettings],
-    workers: int,
     description: str,
     utterances: Sequence[int] | None = None,
 ) -> list[dict[str, Hypothesis]]:
-    """Search utterances with every one of `settings`; graph and scores are loaded once a worker.
+    """Search utterances with every one of `settings`.
 
     Args:
-        graph_folder: with ``HCLG.fst`` and ``words.txt``.
+        pool: where the work is done; its workers keep the graphs they have loaded.
+        graph: folder with ``HCLG.fst`` and ``words.txt``.
         columns: the graph's `highest_input_label()`.
-        scores: a ``.npy`` file ``(frames, senones)`` written by `acoustic.score_part`.
-        index: of the part.
+        scored: what to search.
         settings: each gives one decoding of the part.
-        workers: processes.
         description: for the progress bar.
         utterances: the places of those to decode; none: all.
 
@@ -45,28 +55,16 @@ def decode_part(
     Raises:
         AsrKdError: scores and graph do not fit each other; names the utterance.
     """
+    index = FrameIndex.load(scored.features)
     chosen = range(len(index)) if utterances is None else utterances
     pieces = split_utterances(index, chosen, _ITEM_FRAMES)
-    items = [(setting, piece) for setting in settings for piece in pieces]
-    found = dict(
-        map_processes(
-            _search_utterances,
-            items,
-            workers,
-            description,
-            initializer=_start_worker,
-            initargs=(graph_folder, columns, scores, index),
-        )
-    )
-    decodings: list[dict[str, Hypothesis]] = []
-    for first in range(0, len(items), max(1, len(pieces))):
-        places = range(first, first + len(pieces))
-        decodings.append(
-            {
-                index.ids[place]: hypothesis
-                for item in places
-                for place, hypothesis in zip(items[item][1], found[item], strict=True)
-            }
+    items = [_Item(graph, columns, scored, one, tuple(piece)) for one in settings for piece in pieces]
+    found = dict(pool.map(_search_utterances, items, description))
+    decodings: list[dict[str, Hypothesis]] = [{} for _ in settings]
+    for number in range(len(items)):
+        decodings[number // len(pieces)].update(
+            (index.ids[place], hypothesis)
+            for place, hypothesis in zip(items[number].places, found[number], strict=True)
         )
     return decodings
 
@@ -84,32 +82,24 @@ def split_utterances(index: FrameIndex, chosen: Sequence[int], frames: int) -> l
     return pieces
 
 
-@dataclass(eq=False)
-class _Worker:
-    """What a worker process holds from its first to its last piece of work."""
+@dataclass(frozen=True)
+class _Item:
+    """A piece of work: some utterances of a part, with one setting of the search."""
 
-    graph: Graph
+    graph: Path
     columns: int
-    scores: np.ndarray
-    index: FrameIndex
-    searches: dict[SearchSettings, Search] = field(default_factory=dict)
-
-    def search(self, settings: SearchSettings) -> Search:
-        if settings not in self.searches:
-            self.searches[settings] = Search(self.graph, self.columns, settings)
-        return self.searches[settings]
+    scored: Scored
+    settings: SearchSettings
+    places: tuple[int, ...]
 
 
-_worker: _Worker | None = None
+@lru_cache
+def _loaded_graph(folder: Path) -> Graph:
+    return load_graph(folder)
 
 
-def _start_worker(graph_folder: Path, columns: int, scores: Path, index: FrameIndex) -> None:
-    global _worker  # noqa: PLW0603 - how an initializer hands over to the function of a process pool
-    _worker = _Worker(load_graph(graph_folder), columns, open_frames(scores, index), index)
-
-
-def _search_utterances(item: tuple[SearchSettings, list[int]]) -> list[Hypothesis]:
-    assert _worker is not None
-    settings, places = item
-    search = _worker.search(settings)
-    return [search(_worker.index.ids[place], _worker.scores[_worker.index.span(place)]) for place in places]
+def _search_utterances(item: _Item) -> list[Hypothesis]:
+    index = FrameIndex.load(item.scored.features)
+    scores = open_frames(item.scored.scores, index)
+    search = Search(_loaded_graph(item.graph), item.columns, item.settings)
+    return [search(index.ids[place], scores[index.span(place)]) for place in item.places]

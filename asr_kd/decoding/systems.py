@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from asr_kd.config import Config
+from asr_kd.errors import AsrKdError
 
 Kind = Literal["gmm", "member", "ensemble", "student"]
 
@@ -27,11 +28,20 @@ class System:
 
 
 def recipe_systems(config: Config, work: Path) -> list[System]:
-    """All systems of a recipe, in the order of the report; an ensemble only where there are two members."""
+    """All systems of a recipe, in the order of the report; an ensemble only where there are two members.
+
+    Raises:
+        AsrKdError: a student has the name of another system.
+    """
     members = tuple(work / "train" / f"member-{number}" for number in range(config.train.members))
     systems = [System("gmm", "gmm", (work / "align" / "model",))]
     systems += [System(folder.name, "member", (folder,)) for folder in members]
     if len(members) > 1:
         systems.append(System("ensemble", "ensemble", members, config.distill.average))
+    taken = {system.name for system in systems} & set(config.distill.students)
+    if taken:
+        raise AsrKdError(
+            f"distill.students: {min(taken)!r} is the name of another system; choose another name"
+        )
     systems += [System(name, "student", (work / "distill" / name,)) for name in config.distill.students]
     return systems

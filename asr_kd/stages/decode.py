@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,13 +12,13 @@ from typing import Any
 from asr_kd import artifacts
 from asr_kd.config import Config
 from asr_kd.decoding.acoustic import load_scorer, score_part
-from asr_kd.decoding.decode import decode_part
+from asr_kd.decoding.decode import Scored, decode_part
 from asr_kd.decoding.graph import load_graph
 from asr_kd.decoding.search import Hypothesis, SearchSettings
 from asr_kd.decoding.systems import System, recipe_systems
 from asr_kd.decoding.tuning import Tuning, coarse_part, tune
 from asr_kd.frames import FrameIndex
-from asr_kd.jobs import resolve_workers
+from asr_kd.jobs import WorkerPool, resolve_workers
 from asr_kd.progress import say
 from asr_kd.scoring.transcripts import read_references, write_transcripts
 from asr_kd.scoring.wer import ErrorCounts, count_errors, total
@@ -34,22 +35,30 @@ def run(config: Config, work: Path) -> None:
         AsrKdError: an earlier stage has not finished, or models, labels and graphs do not fit each other.
     """
     graphs = {lm: _Graph(lm, work / "align" / f"graph-{lm}") for lm in config.lms}
-    for system in recipe_systems(config, work):
-        wanted = {lm: _made_from(config, work, system, lm) for lm in config.lms}
-        stale = {
-            lm: made_from
-            for lm, made_from in wanted.items()
-            if artifacts.find(_folder(work, lm, system), made_from) is None
-        }
-        if not stale:
-            say(f"decode/*/{system.name}: up to date")
-            continue
-        scored = _score(config, work, system)
-        for lm, made_from in stale.items():
-            with artifacts.create(_folder(work, lm, system), made_from) as folder:
-                _Decoding(config, work, system, graphs[lm], scored).write(folder)
-        # Scores are large and soon made again: they live no longer than their system's decodings.
-        shutil.rmtree(scored.folder)
+    # All systems are looked at before the first is decoded: what is missing shows at once.
+    todo = [(system, _stale(config, work, system)) for system in recipe_systems(config, work)]
+    # One pool for all systems: workers load torch and the graphs once.
+    with WorkerPool(resolve_workers(config.workers)) as pool:
+        for system, stale in todo:
+            if not stale:
+                say(f"decode/*/{system.name}: up to date")
+                continue
+            scores = _score(config, work, system, pool)
+            for lm, made_from in stale.items():
+                with artifacts.create(_folder(work, lm, system), made_from) as folder:
+                    _Decoding(config, work, system, graphs[lm], scores, pool).write(folder)
+            # Large and soon made again: they live no longer than their system's decodings.
+            shutil.rmtree(scores.folder)
+
+
+def _stale(config: Config, work: Path, system: System) -> dict[str, dict[str, Any]]:
+    """What a system's decodings are made from, by the language models that it is still to be decoded with."""
+    wanted = {lm: _made_from(config, work, system, lm) for lm in config.lms}
+    return {
+        lm: made_from
+        for lm, made_from in wanted.items()
+        if artifacts.find(_folder(work, lm, system), made_from) is None
+    }
 
 
 @dataclass(frozen=True)
@@ -63,15 +72,13 @@ class _Graph:
 
 
 @dataclass(frozen=True)
-class _Scored:
+class _Scores:
     """A system's scores of every frame, and how good its posteriors were; by part."""
 
     folder: Path
     parameters: int
+    parts: dict[str, Scored]
     quality: dict[str, FrameMetrics]
-
-    def scores(self, part: str) -> Path:
-        return self.folder / f"{part}.npy"
 
 
 def _folder(work: Path, lm: str, system: System) -> Path:
@@ -94,29 +101,29 @@ def _made_from(config: Config, work: Path, system: System, lm: str) -> dict[str,
     return artifacts.fingerprint("decoding", settings, inputs)
 
 
-def _score(config: Config, work: Path, system: System) -> _Scored:
+def _score(config: Config, work: Path, system: System, pool: WorkerPool) -> _Scores:
     folder = work / "decode" / f".{system.name}.scores"
     folder.mkdir(parents=True, exist_ok=True)
-    labels = work / "align" / "labels"
-    scored = _Scored(folder, load_scorer(system, labels, "cpu").parameter_count, {})
-    for part in PARTS:
-        scored.quality[part] = score_part(
-            system,
-            work / "features" / part,
-            labels,
-            scored.scores(part),
-            resolve_workers(config.workers),
-            resolve_device(config.device).type,
-        )
-    return scored
+    labels, device = work / "align" / "labels", resolve_device(config.device).type
+    parameters = load_scorer(system, labels, "cpu").parameter_count
+    parts = {part: Scored(folder / f"{part}.npy", work / "features" / part) for part in PARTS}
+    # Several processes on one GPU would each hold the models there and gain little.
+    with WorkerPool(1) if device == "cuda" else nullcontext(pool) as scoring_pool:
+        quality = {
+            part: score_part(scoring_pool, system, scored.features, labels, scored.scores, device)
+            for part, scored in parts.items()
+        }
+    return _Scores(folder, parameters, parts, quality)
 
 
 class _Decoding:
     """One system with one language model: tuned on dev, frozen, applied to test once."""
 
-    def __init__(self, config: Config, work: Path, system: System, graph: _Graph, scored: _Scored) -> None:
+    def __init__(
+        self, config: Config, work: Path, system: System, graph: _Graph, scores: _Scores, pool: WorkerPool
+    ) -> None:
         self._config, self._work, self._system = config, work, system
-        self._graph, self._scored = graph, scored
+        self._graph, self._scores, self._pool = graph, scores, pool
         self._index = {part: FrameIndex.load(work / "features" / part) for part in PARTS}
         self._references = {part: read_references(work / "data" / f"{part}.jsonl") for part in PARTS}
         frames = config.decode.tuning_seconds * 1000 / config.features.frame_shift_milliseconds
@@ -154,12 +161,11 @@ class _Decoding:
     ) -> list[dict[str, Hypothesis]]:
         max_active = self._config.decode.max_active
         return decode_part(
+            self._pool,
             self._graph.folder,
             self._graph.columns,
-            self._scored.scores(part),
-            self._index[part],
+            self._scores.parts[part],
             [SearchSettings(scale, beam, max_active) for scale, beam in pairs],
-            resolve_workers(self._config.workers),
             f"{self._system.name}, {self._graph.lm}: decoding {part}",
             utterances,
         )
@@ -169,7 +175,7 @@ class _Decoding:
             "system": self._system.name,
             "kind": self._system.kind,
             "lm": self._graph.lm,
-            "parameters": self._scored.parameters,
+            "parameters": self._scores.parameters,
             "acoustic_scale": tuning.acoustic_scale,
             "beam": tuning.beam,
             "max_active": self._config.decode.max_active,
@@ -178,7 +184,7 @@ class _Decoding:
 
     def _part_metrics(self, part: str, hypotheses: dict[str, Hypothesis]) -> dict[str, Any]:
         counts = total(count_errors(self._references[part], _words(hypotheses)).values())
-        quality = self._scored.quality[part]
+        quality = self._scores.quality[part]
         return {
             **asdict(counts),
             "errors": counts.errors,

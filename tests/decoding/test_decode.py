@@ -1,16 +1,24 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from asr_kd.decoding.decode import decode_part, split_utterances
+from asr_kd.decoding.decode import Scored, decode_part, split_utterances
 from asr_kd.decoding.graph import load_graph
 from asr_kd.decoding.search import Search, SearchSettings
 from asr_kd.errors import AsrKdError
 from asr_kd.frames import FrameIndex
+from asr_kd.jobs import WorkerPool
 from tests.decoding.graphs import write_graph
 
 SETTINGS = [SearchSettings(1.0, 12.0, 1000), SearchSettings(0.05, 12.0, 1000)]
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[WorkerPool]:
+    with WorkerPool(2) as pool:
+        yield pool
 
 
 @pytest.fixture
@@ -19,19 +27,20 @@ def index() -> FrameIndex:
 
 
 @pytest.fixture
-def scores(tmp_path: Path, index: FrameIndex) -> Path:
+def scored(tmp_path: Path, index: FrameIndex) -> Scored:
     values = np.random.default_rng(0).normal(0, 4, (index.total_frames, 3))
     np.save(tmp_path / "scores.npy", values.astype(np.float16))
-    return tmp_path / "scores.npy"
+    index.save(tmp_path)
+    return Scored(tmp_path / "scores.npy", features=tmp_path)
 
 
-def test_as_one_search_after_the_other_whatever_the_workers(
-    tmp_path: Path, index: FrameIndex, scores: Path, monkeypatch: pytest.MonkeyPatch
+def test_as_one_search_after_the_other(
+    tmp_path: Path, pool: WorkerPool, index: FrameIndex, scored: Scored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write_graph(tmp_path / "graph", ["A", "B"])
     monkeypatch.setattr("asr_kd.decoding.decode._ITEM_FRAMES", 10)
-    several = decode_part(folder, 3, scores, index, SETTINGS, 3, "test")
-    values = np.load(scores)
+    several = decode_part(pool, folder, 3, scored, SETTINGS, "test")
+    values = np.load(scored.scores)
     for decoding, settings in zip(several, SETTINGS, strict=True):
         search = Search(load_graph(folder), 3, settings)
         assert decoding == {name: search(name, values[span]) for name, span in index.spans()}
@@ -39,20 +48,24 @@ def test_as_one_search_after_the_other_whatever_the_workers(
     assert several[0] != several[1]
 
 
-def test_only_the_chosen_utterances(tmp_path: Path, index: FrameIndex, scores: Path) -> None:
+def test_only_the_chosen_utterances(
+    tmp_path: Path, pool: WorkerPool, index: FrameIndex, scored: Scored
+) -> None:
     folder = write_graph(tmp_path / "graph", ["A", "B"])
-    (whole,) = decode_part(folder, 3, scores, index, SETTINGS[:1], 1, "test")
-    (some,) = decode_part(folder, 3, scores, index, SETTINGS[:1], 1, "test", utterances=[1, 6])
+    (whole,) = decode_part(pool, folder, 3, scored, SETTINGS[:1], "test")
+    (some,) = decode_part(pool, folder, 3, scored, SETTINGS[:1], "test", utterances=[1, 6])
     assert some == {name: whole[name] for name in ("u1", "u6")}
 
 
-def test_an_error_in_a_worker_names_the_utterance(tmp_path: Path, index: FrameIndex, scores: Path) -> None:
+def test_an_error_in_a_worker_names_the_utterance(
+    tmp_path: Path, pool: WorkerPool, index: FrameIndex, scored: Scored
+) -> None:
     folder = write_graph(tmp_path / "graph", ["A", "B"])
-    values = np.load(scores)
+    values = np.load(scored.scores)
     values[index.span("u3")] = np.nan
-    np.save(scores, values)
+    np.save(scored.scores, values)
     with pytest.raises(AsrKdError, match="u3"):
-        decode_part(folder, 3, scores, index, SETTINGS[:1], 1, "test")
+        decode_part(pool, folder, 3, scored, SETTINGS[:1], "test")
 
 
 def test_pieces_hold_every_utterance_once(index: FrameIndex) -> None:

@@ -1,0 +1,131 @@
+"""Stage 7: real-time factors of the systems that were decoded."""
+
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from asr_kd import artifacts
+from asr_kd.bench.realtime import Bench, run_bench, summarise
+from asr_kd.config import Config
+from asr_kd.corpus.audio import audio_info
+from asr_kd.corpus.manifest import Utterance, read_manifest
+from asr_kd.decoding.search import SearchSettings
+from asr_kd.decoding.systems import System, recipe_systems
+from asr_kd.errors import AsrKdError
+from asr_kd.features.extract import Extraction
+from asr_kd.jobs import map_processes
+from asr_kd.progress import say
+from asr_kd.scoring.results import headline_lm
+
+
+def run(config: Config, work: Path) -> None:
+    """Write ``bench/bench.json``.
+
+    Raises:
+        AsrKdError: a system is not known, or was not decoded.
+    """
+    systems = choose_systems(config, work)
+    lm = headline_lm(config)
+    decodings = {system.name: artifacts.Artifact(work / "decode" / lm / system.name) for system in systems}
+    settings = {"bench": asdict(config.bench), "systems": list(decodings), "lm": lm}
+    made_from = artifacts.fingerprint("bench", settings, decodings)
+    if artifacts.find(work / "bench", made_from) is not None:
+        say("bench: up to date")
+        return
+    metrics = {name: _read_metrics(artifact / "metrics.json") for name, artifact in decodings.items()}
+    bench = _bench(config, work, lm, [(system, metrics[system.name]) for system in systems])
+    # In a process of its own, whose numeric libraries have one thread each from the start.
+    ((_, factors),) = map_processes(run_bench, [bench], 1, "bench")
+    rows = []
+    for system in systems:
+        known, rtf = metrics[system.name], summarise(factors[system.name])
+        rows.append(
+            {
+                "system": system.name,
+                "kind": system.kind,
+                "decoding": decodings[system.name].digest,
+                "rtf": rtf,
+                "wer": known["parts"]["test"]["wer"],
+                "acoustic_scale": known["acoustic_scale"],
+                "beam": known["beam"],
+                "parameters": known["parameters"],
+            }
+        )
+        medians = ", ".join(f"{phase} {values['median']:.4f}" for phase, values in rtf.items())
+        say(f"{system.name}: real-time factor {medians}; WER {rows[-1]['wer']:.2%}")
+    content = {
+        "lm": lm,
+        "part": "test",
+        "utterances": len(bench.utterances),
+        "audio_seconds": sum(utterance.duration_seconds or 0.0 for utterance in bench.utterances),
+        "passes": config.bench.passes,
+        "threads": config.bench.threads,
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "systems": rows,
+    }
+    with artifacts.create(work / "bench", made_from) as folder:
+        (folder / "bench.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def choose_systems(config: Config, work: Path) -> list[System]:
+    """The systems that `bench.systems` names; if it names none: a member, the ensemble and every student.
+
+    Raises:
+        AsrKdError: the recipe has no such system.
+    """
+    known = {system.name: system for system in recipe_systems(config, work)}
+    unknown = sorted(set(config.bench.systems) - set(known))
+    if unknown:
+        raise AsrKdError(f"bench.systems: there is no system {unknown[0]!r}; there are {', '.join(known)}")
+    if config.bench.systems:
+        return [known[name] for name in config.bench.systems]
+    of_kind = {kind: [system for system in known.values() if system.kind == kind] for kind in _DEFAULT_KINDS}
+    return [*of_kind["member"][:1], *of_kind["ensemble"], *of_kind["student"]]
+
+
+_DEFAULT_KINDS = ("member", "ensemble", "student")
+
+
+def choose_utterances(utterances: Sequence[Utterance], seconds: float) -> list[Utterance]:
+    """Utterances of about so many seconds together, spread evenly; all of them if they are no longer."""
+    known = [_with_duration(utterance) for utterance in utterances]
+    total = sum(utterance.duration_seconds or 0.0 for utterance in known)
+    wanted = min(len(known), max(1, round(len(known) * seconds / total)))
+    return [known[place * len(known) // wanted] for place in range(wanted)]
+
+
+def _with_duration(utterance: Utterance) -> Utterance:
+    if utterance.duration_seconds is not None:
+        return utterance
+    return replace(utterance, duration_seconds=audio_info(utterance.audio).seconds - utterance.start_seconds)
+
+
+def _bench(config: Config, work: Path, lm: str, systems: Sequence[tuple[System, dict[str, Any]]]) -> Bench:
+    return Bench(
+        tuple(
+            (system, SearchSettings(known["acoustic_scale"], known["beam"], known["max_active"]))
+            for system, known in systems
+        ),
+        work / "align" / f"graph-{lm}",
+        work / "align" / "labels",
+        Extraction(config.features, config.data.sample_rate, config.data.resample, "cpu", config.seed),
+        tuple(choose_utterances(read_manifest(work / "data" / "test.jsonl"), config.bench.seconds_of_audio)),
+        config.bench.passes,
+        config.bench.threads,
+    )
+
+
+def _read_metrics(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def _processor() -> str:
+    """The processor's model, where the system tells."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")

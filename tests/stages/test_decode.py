@@ -1,0 +1,128 @@
+import json
+import shutil
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asr_kd.artifacts import Artifact
+from asr_kd.config import Config
+from asr_kd.decoding.systems import System, recipe_systems
+from asr_kd.errors import AsrKdError
+from asr_kd.scoring.transcripts import read_references, read_transcripts
+from asr_kd.scoring.wer import count_errors, total
+from asr_kd.stages import decode
+from tests.work_folder import make_model, make_work
+
+NETWORKS = ("member-0", "member-1", "ensemble", "student")
+
+
+def networks(config: Config, work: Path) -> list[System]:
+    """The tiny recipe has no alignment model."""
+    return [system for system in recipe_systems(config, work) if system.kind != "gmm"]
+
+
+@pytest.fixture(autouse=True)
+def without_gmm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "recipe_systems", networks)
+
+
+@pytest.fixture(scope="module")
+def decoded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Path]:
+    """A decoded recipe; tests that change it work on a copy."""
+    work = tmp_path_factory.mktemp("work")
+    config = make_work(work, noise=0.7, lms=("bigram", "loop"))
+    config.decode.tuning_seconds = 0.5  # a coarse part: dev has about 2 s
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decode, "recipe_systems", networks)
+        decode.run(config, work)
+    return config, work
+
+
+def copy(decoded: tuple[Config, Path], to: Path) -> tuple[Config, Path]:
+    config, work = deepcopy(decoded[0]), to / "work"
+    shutil.copytree(decoded[1], work)
+    return config, work
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def test_every_system_with_every_language_model(decoded: tuple[Config, Path]) -> None:
+    _, work = decoded
+    for lm in ("bigram", "loop"):
+        for name in NETWORKS:
+            folder = work / "decode" / lm / name
+            Artifact(folder).verify()
+            metrics, tuning = read(folder / "metrics.json"), read(folder / "tuning.json")
+            assert {file.name for file in folder.iterdir()} == {
+                "dev.txt", "test.txt", "tuning.json", "metrics.json", "manifest.json",
+            }  # fmt: skip
+            assert (metrics["system"], metrics["lm"]) == (name, lm)
+            assert metrics["acoustic_scale"] == tuning["acoustic_scale"]
+    assert not list((work / "decode").glob(".*"))
+
+
+@pytest.mark.parametrize("part", ["dev", "test"])
+def test_metrics_are_those_of_the_hypotheses(decoded: tuple[Config, Path], part: str) -> None:
+    folder = decoded[1] / "decode" / "bigram" / "student"
+    references = read_references(decoded[1] / "data" / f"{part}.jsonl")
+    counts = total(count_errors(references, read_transcripts(folder / f"{part}.txt")).values())
+    found = read(folder / "metrics.json")["parts"][part]
+    assert (found["errors"], found["words"], found["wer"]) == (counts.errors, counts.words, counts.wer)
+    assert found["wer"] < 0.5
+    assert found["frame_accuracy"] > 0.7
+    assert found["frames"] == 10 * found["words"] - 1  # one frame has no label
+
+
+def test_parameters_of_an_ensemble_are_those_of_its_members(decoded: tuple[Config, Path]) -> None:
+    folder = decoded[1] / "decode" / "bigram"
+    found = {name: read(folder / name / "metrics.json")["parameters"] for name in NETWORKS}
+    assert found["ensemble"] == found["member-0"] + found["member-1"]
+    assert found["member-0"] == (8 * 8 + 8) + (8 * 3 + 3)
+
+
+def test_scale_and_beam_are_tuned_on_dev_alone(decoded: tuple[Config, Path]) -> None:
+    folder = decoded[1] / "decode" / "bigram" / "student"
+    tuning, metrics = read(folder / "tuning.json"), read(folder / "metrics.json")
+    whole = [trial for trial in tuning["trials"] if trial["dev"] == "all"]
+    assert {trial["words"] for trial in whole} == {metrics["parts"]["dev"]["words"]}
+    assert {trial["dev"] for trial in tuning["trials"]} == {"coarse part", "all"}
+    fewest = min(trial["errors"] for trial in whole if trial["beam"] == 20.0)
+    assert fewest in [
+        trial["errors"] for trial in whole if trial["acoustic_scale"] == tuning["acoustic_scale"]
+    ]
+
+
+def test_a_second_run_decodes_only_what_changed_whatever_the_workers(
+    decoded: tuple[Config, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, work = copy(decoded, tmp_path)
+    member = work / "train" / "member-1"
+    first = {name: Artifact(work / "decode/bigram" / name).digest for name in NETWORKS}
+    shutil.rmtree(member)
+    make_model(member, seed=5)
+    shutil.rmtree(work / "decode/bigram/student")
+    config.decode.lm = "loop"  # what the report puts first decides nothing here
+    config.workers = 1
+    decode.run(config, work)
+    second = {name: Artifact(work / "decode/bigram" / name).digest for name in NETWORKS}
+    assert "decode/*/member-0: up to date" in capsys.readouterr().out
+    # The student's second decoding, in one worker, is the first one's in two.
+    assert {name for name in NETWORKS if first[name] != second[name]} == {"member-1", "ensemble"}
+
+
+def test_models_of_other_senones_are_refused(tmp_path: Path) -> None:
+    config = make_work(tmp_path)
+    make_model(tmp_path / "train" / "member-0", seed=0, senones=4)
+    with pytest.raises(AsrKdError, match=r"member-0 knows 4 senones, but the labels have 3"):
+        decode.run(config, tmp_path)
+
+
+def test_a_missing_model_is_named(tmp_path: Path) -> None:
+    config = make_work(tmp_path)
+    config.train.members = 3
+    with pytest.raises(AsrKdError, match=r"member-2"):
+        decode.run(config, tmp_path)
