@@ -1,0 +1,92 @@
+"""Fill the soft-target store: every teacher scores the transfer set, in worker processes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from asr_kd.distillation.ensemble import average
+from asr_kd.distillation.soft_targets import SoftTargets
+from asr_kd.frames import FrameIndex, open_frames
+from asr_kd.jobs import map_processes
+from asr_kd.models import AcousticModel
+from asr_kd.models.inference import log_posteriors
+from asr_kd.models.storage import load_model
+
+# About two seconds of work for five small teachers: what a kill can lose, and what evens out the workers.
+FRAMES_A_SHARD = 20_000
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A run of utterances to score.
+
+    Attributes:
+        first: place of the first utterance.
+        last: place after the last one.
+        features: the file of features, ``(frames, dims)``, in the order of the store's index.
+        targets: folder of the store.
+        teachers: folders of the members.
+        device: where to compute.
+    """
+
+    first: int
+    last: int
+    features: Path
+    targets: Path
+    teachers: tuple[Path, ...]
+    device: str
+
+    @property
+    def done(self) -> Path:
+        """Scratch that marks the shard as finished, so that a killed run goes on after it."""
+        return self.targets / f".scored-{self.first}-{self.last}"
+
+
+def score_teachers(
+    targets: Path, features: Path, index: FrameIndex, teachers: Sequence[Path], device: str, workers: int
+) -> None:
+    """Fill the store in `targets` with the average of the teachers.
+
+    Args:
+        targets: the store, as `SoftTargets.create` laid it out.
+        features: ``.npy`` file of features in the order of `index`.
+        index: of the transfer set.
+        teachers: folders of the members.
+        device: "cpu" or a CUDA device.
+        workers: processes.
+    """
+    shards = [
+        Shard(first, last, features, targets, tuple(teachers), device)
+        for first, last in _cut(index, FRAMES_A_SHARD)
+    ]
+    waiting = [shard for shard in shards if not shard.done.exists()]
+    for _ in map_processes(_score, waiting, workers, "soft targets"):
+        pass
+
+
+def _cut(index: FrameIndex, frames: int) -> list[tuple[int, int]]:
+    """Runs of whole utterances of about `frames` frames, as places ``(first, last)``, last excluded."""
+    number = index.offsets[:-1] // frames
+    starts = np.flatnonzero(np.diff(number, prepend=-1))
+    return list(zip(starts.tolist(), [*starts[1:].tolist(), len(index)], strict=True))
+
+
+def _score(shard: Shard) -> None:
+    store = SoftTargets.open(shard.targets, writable=True)
+    features = open_frames(shard.features, store.index)
+    members = [_teacher(folder, shard.device) for folder in shard.teachers]
+    for utterance in range(shard.first, shard.last):
+        frames = torch.from_numpy(np.array(features[store.index.span(utterance)]))
+        scores = [log_posteriors(member, frames) for member in members]
+        store.write(store.index.ids[utterance], average(scores, store.settings.average))
+    store.flush()
+    shard.done.touch()
+
+
+@lru_cache
+def _teacher(folder: Path, device: str) -> AcousticModel:
+    return load_model(folder, device)

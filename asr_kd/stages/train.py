@@ -1,0 +1,111 @@
+"""Stage 3, train: the members of the ensemble."""
+
+import json
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asr_kd.artifacts import Artifact, fingerprint
+from asr_kd.config import Config
+from asr_kd.errors import AsrKdError
+from asr_kd.features.store import open_part
+from asr_kd.frames import FrameIndex, open_frames
+from asr_kd.jobs import resolve_workers
+from asr_kd.models import resolve
+from asr_kd.seeding import derive_seed
+from asr_kd.training.data import FrameData, PerFrame, labelled
+from asr_kd.training.devices import resolve_device
+from asr_kd.training.jobs import TrainingJob, optimiser_fingerprint, run_jobs
+from asr_kd.training.objectives import HardObjective
+
+
+def run(config: Config, work: Path) -> None:
+    """Train `train.members` models, each an artefact ``train/member-<i>``, side by side in processes."""
+    if config.train.members < 1 or not config.train.models:
+        raise AsrKdError("train.members and train.models: give at least one member and one model")
+    inputs = data_artifacts(work)
+    jobs = [_member(config, work, number, inputs) for number in range(config.train.members)]
+    run_jobs(jobs, resolve_workers(config.workers), "members")
+
+
+def member_folders(config: Config, work: Path) -> list[Path]:
+    """Where the members lie, in order."""
+    return [work / "train" / f"member-{number}" for number in range(config.train.members)]
+
+
+def model_settings(config: Config, name: str, setting: str) -> dict[str, Any]:
+    """The checked, complete settings of the model called `name` in the recipe.
+
+    Raises:
+        AsrKdError: the recipe has no such model; names the `setting` that asks for it.
+    """
+    if name not in config.models:
+        raise AsrKdError(
+            f"{setting} asks for model {name!r}, but `models` has only: {', '.join(sorted(config.models))}"
+        )
+    checked, _ = resolve(config.models[name])
+    return {"kind": checked.kind, **asdict(checked)}
+
+
+def data_artifacts(work: Path) -> dict[str, Artifact]:
+    """What every model is trained on, by role."""
+    return {
+        "train": Artifact(work / "features" / "train"),
+        "dev": Artifact(work / "features" / "dev"),
+        "labels": Artifact(work / "align" / "labels"),
+    }
+
+
+def read_senones(work: Path) -> int:
+    """The number of classes of the alignment."""
+    summary = work / "align" / "labels" / "summary.json"
+    if not summary.is_file():
+        raise AsrKdError(f"{summary} is not there; run stage align")
+    return int(json.loads(summary.read_text(encoding="utf-8"))["senones"])
+
+
+def open_labels(work: Path, part: str, index: FrameIndex) -> np.ndarray:
+    """Memory-map the senone labels of a part, ``(frames,)`` int32."""
+    path = work / "align" / "labels" / f"{part}.npy"
+    if not path.is_file():
+        raise AsrKdError(f"{path} is not there; run stage align")
+    return open_frames(path, index)
+
+
+def open_labelled(work: Path, part: str) -> FrameData:
+    """Features and labels of a part; utterances whose alignment failed are left out."""
+    features = open_part(work / "features" / part)
+    labels = open_labels(work, part, features.index)
+    return FrameData(
+        PerFrame(features.index, features.fbank),
+        {"labels": PerFrame(features.index, labels)},
+        labelled(features.index, labels),
+    )
+
+
+def _member(config: Config, work: Path, number: int, inputs: dict[str, Artifact]) -> TrainingJob:
+    settings, names = config.train.optimiser, config.train.models
+    model = model_settings(config, names[number % len(names)], "train.models")
+    seed = derive_seed(config.seed, "train", "member", number)
+    made_from = fingerprint(
+        "member", {"model": model, "optimiser": optimiser_fingerprint(settings), "seed": seed}, inputs
+    )
+    return TrainingJob(
+        name=f"member-{number}",
+        path=work / "train" / f"member-{number}",
+        made_from=made_from,
+        model=model,
+        senones=read_senones(work),
+        objective=HardObjective(settings.label_smoothing),
+        open_data=partial(_open_data, work),
+        optimiser=settings,
+        seed=seed,
+        device=str(resolve_device(config.device)),
+    )
+
+
+def _open_data(work: Path) -> tuple[FrameData, FrameData]:
+    return open_labelled(work, "train"), open_labelled(work, "dev")

@@ -1,0 +1,227 @@
+"""Training data: shards of utterances in memory, batches gathered from them.
+
+A shard lays its utterances end to end on one axis, each with its edge frames repeated as far as the network
+looks, so that the input of every chunk of output frames is one contiguous piece of memory. A strided view
+makes each such piece a row; a batch is then one `index_select`: one copy of consecutive bytes a row, where
+stacking windows would copy frame by frame.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from asr_kd.errors import AsrKdError
+from asr_kd.frames import FrameIndex
+from asr_kd.models.inference import replicate_edges
+from asr_kd.seeding import generator
+
+
+@dataclass(frozen=True, eq=False)
+class PerFrame:
+    """An array with one row a frame, and where each utterance lies in it."""
+
+    index: FrameIndex
+    array: np.ndarray
+
+    def of(self, utterance_id: str) -> np.ndarray:
+        """The rows of one utterance.
+
+        Raises:
+            AsrKdError: it is not there.
+        """
+        if utterance_id not in self.index.position:
+            raise AsrKdError(f"utterance {utterance_id} is missing in a target array; run its stage again")
+        return self.array[self.index.span(utterance_id)]
+
+
+@dataclass(frozen=True, eq=False)
+class FrameData:
+    """What a network is trained on, or measured on.
+
+    Attributes:
+        features: ``(frames, dims)`` float16.
+        targets: by name, e.g. ``labels`` ``(frames,)`` int32; each with an index of its own.
+        utterances: the ids that are used.
+    """
+
+    features: PerFrame
+    targets: Mapping[str, PerFrame]
+    utterances: Sequence[str]
+
+    @property
+    def dims(self) -> int:
+        """Features of one frame."""
+        return int(self.features.array.shape[1])
+
+    def lengths(self) -> np.ndarray:
+        """Frames of each utterance used, ``(utterances,)``."""
+        index = self.features.index
+        return index.lengths[[index.position[utterance_id] for utterance_id in self.utterances]]
+
+    def bytes_a_frame(self) -> int:
+        """Memory that a frame takes in a shard: features, targets, and where its chunk lies."""
+        arrays = [self.features.array, *(target.array for target in self.targets.values())]
+        return sum(_held_type(array).itemsize * int(np.prod(array.shape[1:])) for array in arrays) + 24
+
+
+def labelled(index: FrameIndex, labels: np.ndarray) -> list[str]:
+    """The utterances that have a label on at least one frame; an alignment that failed left -1 everywhere."""
+    return [utterance_id for utterance_id, span in index.spans() if (labels[span] >= 0).any()]
+
+
+class Batch(NamedTuple):
+    """One update's data.
+
+    Attributes:
+        inputs: ``(chunks, left + chunk_frames + right, dims)``.
+        counted: ``(chunks * chunk_frames,)`` bool, False on padding; None where no chunk has any.
+        targets: by name, one row for each counted frame.
+    """
+
+    inputs: Tensor
+    counted: Tensor | None
+    targets: dict[str, Tensor]
+
+
+class Context(NamedTuple):
+    """What a network looks at to compute one chunk of output frames."""
+
+    left: int
+    right: int
+    chunk_frames: int
+
+    @property
+    def window(self) -> int:
+        """Input frames of one chunk."""
+        return self.left + self.chunk_frames + self.right
+
+
+class Shard:
+    """Some utterances in memory, cut into chunks of output frames."""
+
+    def __init__(
+        self,
+        data: FrameData,
+        utterances: Sequence[str],
+        context: Context,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        self.context, self.dims = context, data.dims
+        chunk = context.chunk_frames
+        lengths = np.array([len(data.features.of(utterance_id)) for utterance_id in utterances])
+        chunks = -(-lengths // chunk)
+        rows = context.left + chunks * chunk + context.right
+        row_starts, frame_starts = np.cumsum(rows) - rows, np.cumsum(lengths) - lengths
+
+        frames = torch.empty(int(rows.sum()), self.dims, dtype=dtype)
+        for utterance_id, start, row_count in zip(utterances, row_starts, rows, strict=True):
+            speech = torch.from_numpy(np.array(data.features.of(utterance_id)))
+            right = int(row_count) - context.left - len(speech)
+            frames[start : start + row_count] = replicate_edges(speech, context.left, right)
+        self.windows = frames.to(device).as_strided(
+            (len(frames) - context.window + 1, context.window * self.dims), (self.dims, 1)
+        )
+        self.targets = {name: _gather(target, utterances).to(device) for name, target in data.targets.items()}
+        # Of each chunk: its first input row, its first output frame, and how many of its frames are speech.
+        owner = np.repeat(np.arange(len(utterances)), chunks)
+        place = (np.arange(len(owner)) - (np.cumsum(chunks) - chunks)[owner]) * chunk
+        self.first_row = torch.from_numpy(row_starts[owner] + place)
+        self.first_frame = torch.from_numpy(frame_starts[owner] + place)
+        self.frame_count = torch.from_numpy(np.minimum(lengths[owner] - place, chunk))
+
+    def __len__(self) -> int:
+        return len(self.first_row)
+
+    def batch(self, chunks: Tensor) -> Batch:
+        """Gather some chunks, given by place ``(chunks,)`` int64."""
+        device, chunk = self.windows.device, self.context.chunk_frames
+        inputs = self.windows.index_select(0, self.first_row[chunks].to(device))
+        counted, frames = None, self.first_frame[chunks]
+        if chunk > 1:
+            within = torch.arange(chunk)
+            counted = (within < self.frame_count[chunks][:, None]).flatten()
+            frames = (frames[:, None] + within).flatten()[counted]
+            counted = counted.to(device)
+        frames = frames.to(device)
+        targets = {name: target.index_select(0, frames) for name, target in self.targets.items()}
+        return Batch(inputs.view(len(chunks), self.context.window, self.dims), counted, targets)
+
+
+class Loader:
+    """Batches of an epoch: everything at once where it fits the budget, else shuffled shards in turn.
+
+    The order is a function of seed and epoch alone. Batches are of equal size; the few chunks left over at
+    the end of a shard are not seen in that epoch.
+    """
+
+    def __init__(
+        self,
+        data: FrameData,
+        context: Context,
+        batch_frames: int,
+        shard_bytes: int,
+        seed: int,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        self.data, self.context, self.seed, self.dtype, self.device = data, context, seed, dtype, device
+        self.chunks = -(-data.lengths() // context.chunk_frames)
+        self.batch_chunks = max(1, batch_frames // context.chunk_frames)
+        self.chunks_a_shard = max(1, shard_bytes // (data.bytes_a_frame() * context.chunk_frames))
+        self._whole: Shard | None = None
+
+    def batches(self, epoch: int) -> int:
+        """Updates of an epoch."""
+        return sum(self._batches_in(places) for places in self._shards(epoch))
+
+    def epoch(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch from the `skip`-th on; shards that are skipped whole are not read."""
+        for number, places in enumerate(self._shards(epoch)):
+            count = self._batches_in(places)
+            if skip >= count:
+                skip -= count
+                continue
+            shard = self._load(places)
+            order = generator(self.seed, "chunks", epoch, number).permutation(len(shard))
+            size = min(self.batch_chunks, len(shard))
+            for batch in range(skip, count):
+                yield shard.batch(torch.from_numpy(order[batch * size : (batch + 1) * size]))
+            skip = 0
+
+    def _shards(self, epoch: int) -> list[np.ndarray]:
+        """Places of the utterances of each shard."""
+        total = int(self.chunks.sum())
+        shards = -(-total // self.chunks_a_shard)
+        if shards == 1:
+            return [np.arange(len(self.chunks))]
+        order = generator(self.seed, "shards", epoch).permutation(len(self.chunks))
+        middle = np.cumsum(self.chunks[order]) - self.chunks[order] / 2
+        number = (middle * shards / total).astype(np.int64)
+        return np.split(order, np.flatnonzero(np.diff(number)) + 1)
+
+    def _batches_in(self, places: np.ndarray) -> int:
+        return max(1, int(self.chunks[places].sum()) // self.batch_chunks)
+
+    def _load(self, places: np.ndarray) -> Shard:
+        if self._whole is not None:
+            return self._whole
+        utterances = [self.data.utterances[place] for place in places]
+        shard = Shard(self.data, utterances, self.context, self.dtype, self.device)
+        if len(places) == len(self.chunks):
+            self._whole = shard
+        return shard
+
+
+def _held_type(array: np.ndarray) -> np.dtype:
+    # torch has few operations for uint16
+    return np.dtype(np.int32) if array.dtype == np.uint16 else array.dtype
+
+
+def _gather(target: PerFrame, utterances: Sequence[str]) -> Tensor:
+    joined = np.concatenate([target.of(utterance_id) for utterance_id in utterances])
+    return torch.from_numpy(joined.astype(_held_type(target.array), copy=False))

@@ -1,0 +1,87 @@
+"""Several models trained side by side, each in a process of its own."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from asr_kd.artifacts import create, find
+from asr_kd.config.schema import OptimiserConfig
+from asr_kd.jobs import map_processes
+from asr_kd.models import build
+from asr_kd.progress import say
+from asr_kd.seeding import derive_seed
+from asr_kd.training.data import FrameData
+from asr_kd.training.loop import train_model
+from asr_kd.training.objectives import Objective
+
+# What decides only how a training is carried out, not what comes out of it.
+CARRYING_OUT = ("checkpoint_seconds",)
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """One model to train: everything a worker process needs.
+
+    Attributes:
+        name: for messages.
+        path: the artefact to make.
+        made_from: its fingerprint.
+        model: settings for `models.build`.
+        senones: classes.
+        objective: what to train for.
+        open_data: gives training and dev data; called in the worker, because memory-mapped arrays would
+            be copied whole on their way there.
+        optimiser: settings.
+        seed: of weights, order and dropout.
+        device: where to compute.
+    """
+
+    name: str
+    path: Path
+    made_from: Mapping[str, Any]
+    model: Mapping[str, Any]
+    senones: int
+    objective: Objective
+    open_data: Callable[[], tuple[FrameData, FrameData]]
+    optimiser: OptimiserConfig
+    seed: int
+    device: str
+
+
+def run_jobs(jobs: Sequence[TrainingJob], workers: int, description: str) -> None:
+    """Train every model that is not up to date, `workers` threads in all at a time."""
+    waiting = []
+    for job in jobs:
+        if find(job.path, job.made_from) is None:
+            waiting.append(job)
+        else:
+            say(f"{job.name}: up to date")
+    threads = max((job.optimiser.threads for job in waiting), default=1)
+    for _ in map_processes(_run, waiting, max(1, workers // threads), description):
+        pass
+
+
+def optimiser_fingerprint(settings: OptimiserConfig) -> dict[str, Any]:
+    """The settings that decide the outcome."""
+    return {name: value for name, value in asdict(settings).items() if name not in CARRYING_OUT}
+
+
+def _run(job: TrainingJob) -> None:
+    torch.set_num_threads(job.optimiser.threads)
+    train, dev = job.open_data()
+    model = build(job.model, train.dims, job.senones, derive_seed(job.seed, "weights"))
+    with create(job.path, job.made_from) as folder:
+        train_model(
+            model,
+            job.objective,
+            train,
+            dev,
+            job.optimiser,
+            job.seed,
+            torch.device(job.device),
+            folder,
+            job.name,
+        )

@@ -1,0 +1,253 @@
+"""The training loop, the same for hard labels and for distillation."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from asr_kd.config.schema import OptimiserConfig
+from asr_kd.errors import AsrKdError
+from asr_kd.models import AcousticModel
+from asr_kd.models.inference import log_posteriors
+from asr_kd.models.storage import save_model
+from asr_kd.progress import bar, say
+from asr_kd.seeding import derive_seed
+from asr_kd.training.checkpoint import load_checkpoint, save_checkpoint
+from asr_kd.training.data import Batch, Context, FrameData, Loader
+from asr_kd.training.devices import resolve_precision
+from asr_kd.training.log import draw_curve, write_log
+from asr_kd.training.metrics import evaluate
+from asr_kd.training.objectives import Objective
+from asr_kd.training.schedule import learning_rate
+
+CHECKPOINT_FILE = ".checkpoint.pt"  # a dot file: scratch that does not become part of the artefact
+
+
+@dataclass
+class Progress:
+    """How far a training has come: with the weights and the optimiser's state, all that a resumption needs.
+
+    No generator states: every random choice follows from the seed and the number of the update.
+    """
+
+    epoch: int = 0  # the current one, from 0
+    batches: int = 0  # of the current epoch that are done
+    updates: int = 0
+    summed_loss: float = 0.0  # over the current epoch's updates
+    best_cross_entropy: float = math.inf
+    records: list[dict[str, Any]] = field(default_factory=list)
+
+
+def train_model(
+    model: AcousticModel,
+    objective: Objective,
+    train: FrameData,
+    dev: FrameData,
+    settings: OptimiserConfig,
+    seed: int,
+    device: torch.device,
+    folder: Path,
+    name: str,
+) -> None:
+    """Train `model` and write its best-on-dev weights, log and curve into `folder`.
+
+    A training that was interrupted in the same folder goes on where its last checkpoint was written, and
+    ends in the same bytes as one that was not (on a CPU, with the same number of threads).
+
+    Args:
+        model: with its initial weights.
+        objective: called with logits and the targets of `train`, outside of autocast.
+        train: features and the objective's targets.
+        dev: features and the target ``labels``.
+        settings: of optimiser and schedule.
+        seed: decides order and dropout.
+        device: where to compute.
+        folder: an artefact in the making.
+        name: of the model, for messages.
+
+    Raises:
+        AsrKdError: a setting makes no sense, or loss or dev cross entropy is not finite.
+    """
+    Trainer(model, objective, train, dev, settings, seed, device, folder, name).run()
+
+
+class Trainer:
+    """One training. Read `run` first, then `train_epoch` and `update`."""
+
+    def __init__(
+        self,
+        model: AcousticModel,
+        objective: Objective,
+        train: FrameData,
+        dev: FrameData,
+        settings: OptimiserConfig,
+        seed: int,
+        device: torch.device,
+        folder: Path,
+        name: str,
+    ) -> None:
+        _check(settings, train, dev, name)
+        self.model, self.objective, self.dev = model.to(device), objective, dev
+        self.settings, self.seed, self.device, self.folder, self.name = settings, seed, device, folder, name
+        self.precision = resolve_precision(settings.precision, device)
+        self.loader = Loader(
+            train,
+            Context(model.left_context, model.right_context, model.chunk_frames),
+            settings.batch_frames,
+            settings.shard_megabytes * 1_000_000,
+            seed,
+            # float16 as stored where float32 is computed: half the memory, and converted a batch at a time
+            torch.bfloat16 if self.precision == torch.bfloat16 else torch.float16,
+            device,
+        )
+        self.optimiser = _optimiser(model, settings)
+        self.progress = Progress()
+        self.best_weights: dict[str, Tensor] = {}
+
+    def run(self) -> None:
+        """The whole training, from the last checkpoint on."""
+        self.resume()
+        while self.progress.epoch < self.settings.epochs:
+            frames_a_second = self.train_epoch()
+            self.finish_epoch(frames_a_second)
+            self.save()
+        self.model.load_state_dict(self.best_weights)
+        save_model(self.folder, self.model)
+        write_log(self.folder, self.progress.records)
+        draw_curve(self.folder, self.progress.records, self.name)
+
+    def train_epoch(self) -> float:
+        """The rest of the current epoch; returns the frames it went through a second."""
+        progress, settings = self.progress, self.settings
+        batches = self.loader.batches(progress.epoch)
+        self.model.train()
+        frames, started = 0, time.monotonic()
+        saved = started
+        with bar(batches, f"{self.name} epoch {progress.epoch + 1}/{settings.epochs}") as shown:
+            shown.update(progress.batches)
+            for batch in self.loader.epoch(progress.epoch, skip=progress.batches):
+                done = (progress.epoch + (progress.batches + 0.5) / batches) / settings.epochs
+                progress.summed_loss += self.update(batch, learning_rate(done, settings))
+                progress.batches += 1
+                progress.updates += 1
+                frames += len(batch.inputs) * self.model.chunk_frames
+                shown.update()
+                if time.monotonic() - saved >= settings.checkpoint_seconds:
+                    self.save()
+                    saved = time.monotonic()
+        return frames / max(time.monotonic() - started, 1e-9)
+
+    def update(self, batch: Batch, rate: float) -> float:
+        """One step of gradient descent; returns the loss."""
+        # Dropout draws from torch's generator: seeded anew by the number of the update, a resumed training
+        # needs no saved state to draw the same masks.
+        torch.manual_seed(derive_seed(self.seed, "update", self.progress.updates))
+        with self.autocast():
+            inputs = batch.inputs if self.precision == torch.bfloat16 else batch.inputs.float()
+            logits = self.model(inputs).flatten(0, 1)
+        if batch.counted is not None:
+            logits = logits[batch.counted]
+        loss = self.objective(logits.float(), batch.targets)
+        value = loss.item()
+        if not math.isfinite(value):
+            self.fail(f"the loss of update {self.progress.updates + 1} is {value}")
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.gradient_clip)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.step()
+        return value
+
+    def finish_epoch(self, frames_a_second: float) -> None:
+        """Measure on dev, keep the weights if they are the best so far, and log."""
+        progress = self.progress
+        self.model.eval()
+        scorer: Callable[[Tensor], Tensor] = partial(log_posteriors, self.model)
+        with self.autocast():
+            dev = evaluate(scorer, self.dev)
+        if not math.isfinite(dev.cross_entropy):
+            self.fail(f"the dev cross entropy is {dev.cross_entropy}")
+        if dev.cross_entropy < progress.best_cross_entropy:
+            progress.best_cross_entropy = dev.cross_entropy
+            self.best_weights = {key: weight.cpu().clone() for key, weight in self.model.state_dict().items()}
+        record = {
+            "epoch": progress.epoch + 1,
+            "update": progress.updates,
+            "train_loss": progress.summed_loss / progress.batches,
+            "dev_cross_entropy": dev.cross_entropy,
+            "dev_frame_accuracy": dev.accuracy,
+            "learning_rate": self.optimiser.param_groups[0]["lr"],
+        }
+        progress.records.append(record)
+        write_log(self.folder, progress.records)
+        say(
+            f"{self.name}: epoch {progress.epoch + 1}/{self.settings.epochs}, "
+            f"loss {record['train_loss']:.3f}, "
+            f"dev cross entropy {dev.cross_entropy:.3f}, dev frame accuracy {100 * dev.accuracy:.2f} %, "
+            f"{frames_a_second:,.0f} frames/s"
+        )
+        progress.epoch, progress.batches, progress.summed_loss = progress.epoch + 1, 0, 0.0
+
+    def autocast(self) -> torch.autocast:
+        """Matrix products in bf16 where that is the precision; weights, sums and losses stay float32."""
+        enabled = self.precision == torch.bfloat16
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
+
+    def save(self) -> None:
+        """Write a checkpoint."""
+        state = {
+            "progress": asdict(self.progress),
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "best_weights": self.best_weights,
+        }
+        save_checkpoint(self.folder / CHECKPOINT_FILE, state)
+
+    def resume(self) -> None:
+        """Go on from the checkpoint, if there is one."""
+        state = load_checkpoint(self.folder / CHECKPOINT_FILE)
+        if state is None:
+            return
+        self.progress = Progress(**state["progress"])
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.best_weights = state["best_weights"]
+        say(f"{self.name}: goes on at epoch {self.progress.epoch + 1}, update {self.progress.updates + 1}")
+
+    def fail(self, what: str) -> None:
+        """Stop loudly."""
+        raise AsrKdError(
+            f"{self.name}: in epoch {self.progress.epoch + 1} {what}; lower optimiser.peak_learning_rate, "
+            "or look for features that are not finite"
+        )
+
+
+def _optimiser(model: AcousticModel, settings: OptimiserConfig) -> torch.optim.Optimizer:
+    """AdamW (Loshchilov and Hutter 2019), in one fused pass; only matrices decay, biases and norms do not."""
+    matrices = [parameter for parameter in model.parameters() if parameter.dim() > 1]
+    vectors = [parameter for parameter in model.parameters() if parameter.dim() <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": settings.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=settings.peak_learning_rate, fused=True)
+
+
+def _check(settings: OptimiserConfig, train: FrameData, dev: FrameData, name: str) -> None:
+    """Refuse settings and data that no training can begin with."""
+    at_least_one = {"epochs": settings.epochs, "batch_frames": settings.batch_frames}
+    for key, value in at_least_one.items():
+        if value < 1:
+            raise AsrKdError(f"{name}: optimiser.{key}={value}: give at least 1")
+    if not 0.0 <= settings.warmup_fraction < 1.0:
+        raise AsrKdError(f"{name}: optimiser.warmup_fraction={settings.warmup_fraction}: give 0 to below 1")
+    for part, data in (("train", train), ("dev", dev)):
+        if not len(data.utterances):
+            raise AsrKdError(f"{name}: no utterance of part {part} can be used; look at stage align")

@@ -1,0 +1,69 @@
+"""What a network is trained for. An objective is called with logits and the targets of the same frames."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from asr_kd.distillation.losses import (
+    distillation_loss,
+    divergence,
+    hard_cross_entropy,
+    top_k_distributions,
+)
+from asr_kd.errors import AsrKdError
+
+
+class Objective(Protocol):
+    """A loss of logits ``(frames, senones)`` float32 and of targets by name; no padding gets here."""
+
+    def __call__(self, logits: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        """The mean over frames, a scalar."""
+        ...
+
+
+@dataclass(frozen=True)
+class HardObjective:
+    """Cross entropy with senone labels: targets ``labels`` ``(frames,)``, -1 where a frame does not count."""
+
+    label_smoothing: float = 0.0
+
+    def __call__(self, logits: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        """See `Objective`."""
+        return hard_cross_entropy(logits, targets["labels"], self.label_smoothing)
+
+
+@dataclass(frozen=True)
+class DistillationObjective:
+    """Soft targets, beside labels: two terms with independent weights.
+
+    Targets are ``labels`` as above and the columns of the soft-target store: ``ids`` and
+    ``log_probabilities`` ``(frames, k)``, ``log_rest`` ``(frames,)`` at the objective's temperature.
+    Reported is the divergence from the teacher, which differs from the cross entropy by a constant.
+    """
+
+    temperature: float
+    soft_weight: float
+    hard_weight: float
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.temperature <= 0:
+            raise AsrKdError(f"temperature={self.temperature}: give a positive one")
+        if min(self.soft_weight, self.hard_weight) < 0 or self.soft_weight + self.hard_weight == 0:
+            raise AsrKdError(
+                f"soft_weight={self.soft_weight}, hard_weight={self.hard_weight}: "
+                "neither may be negative, and one must be positive"
+            )
+
+    def __call__(self, logits: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        """See `Objective`."""
+        soft = hard = logits.new_zeros(())
+        if self.soft_weight > 0:
+            probabilities, rest = targets["log_probabilities"].float(), targets["log_rest"].float()
+            pair = top_k_distributions(logits, targets["ids"], probabilities, rest, self.temperature)
+            soft = divergence(*pair)
+        if self.hard_weight > 0:
+            hard = hard_cross_entropy(logits, targets["labels"], self.label_smoothing)
+        return distillation_loss(soft, hard, self.temperature, self.soft_weight, self.hard_weight)

@@ -1,0 +1,26 @@
+import pytest
+import torch
+
+from asr_kd.errors import AsrKdError
+from asr_kd.training.devices import resolve_device, resolve_precision
+
+
+def test_named_devices_and_precisions() -> None:
+    cpu = resolve_device("cpu")
+    assert cpu == torch.device("cpu")
+    assert resolve_precision("bf16", cpu) == torch.bfloat16
+    assert resolve_precision("fp32", cpu) == torch.float32
+    assert resolve_precision("auto", cpu) in {torch.bfloat16, torch.float32}
+    assert resolve_device("auto").type in {"cpu", "cuda"}
+
+
+@pytest.mark.parametrize("name", ["gpu", "meta", ""])
+def test_unknown_devices_are_refused_by_name(name: str) -> None:
+    with pytest.raises(AsrKdError, match=f"device={name}"):
+        resolve_device(name)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_cuda_without_a_gpu_is_refused() -> None:
+    with pytest.raises(AsrKdError, match="device=cuda: this machine has no CUDA device"):
+        resolve_device("cuda")
