@@ -1,0 +1,201 @@
+import json
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from asr_kd import artifacts
+from asr_kd.config import Config
+from asr_kd.errors import AsrKdError
+from asr_kd.scoring import report
+from tests.scoring.decodings import write_decodings
+from tests.work_folder import make_work
+
+# Of the eight utterances of test, how many lose a word.
+WRONG = {"gmm": 7, "member-0": 5, "member-1": 3, "ensemble": 2, "student": 4}
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Iterator[tuple[Config, Path]]:
+    config = make_work(tmp_path, lms=("bigram", "unigram"))
+    write_decodings(config, tmp_path, WRONG)
+    yield config, tmp_path
+
+
+def written(config: Config, work: Path) -> dict[str, Any]:
+    report.write(config, work)
+    content: dict[str, Any] = json.loads((work / "report" / "report.json").read_text())
+    schema = json.loads(files("asr_kd.scoring").joinpath("report_schema.json").read_text())
+    jsonschema.Draft202012Validator(schema).validate(content)
+    return content
+
+
+def by_name(content: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {system["name"]: system for system in content["systems"]}
+
+
+def write_bench(work: Path, decoding: str) -> None:
+    rtf = {
+        phase: {"median": 0.01, "low": 0.009, "high": 0.02}
+        for phase in ("features", "acoustic", "search", "total")
+    }
+    row = {"system": "student", "decoding": decoding, "rtf": rtf}
+    with artifacts.create(work / "bench", {"kind": "bench", "decoding": decoding}) as folder:
+        (folder / "bench.json").write_text(json.dumps({"systems": [row]}))
+
+
+def test_schema_is_itself_valid() -> None:
+    schema = json.loads(files("asr_kd.scoring").joinpath("report_schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+
+
+def test_systems_and_their_errors(recipe: tuple[Config, Path]) -> None:
+    content = written(*recipe)
+    assert content["recipe"] == "tiny"
+    assert [system["name"] for system in content["systems"]] == list(WRONG)
+    assert [system["kind"] for system in content["systems"]] == [
+        "gmm",
+        "member",
+        "member",
+        "ensemble",
+        "student",
+    ]
+    for name, system in by_name(content).items():
+        test = system["metrics"]["test"]
+        assert (test["errors"], test["deletions"], test["substitutions"]) == (WRONG[name], WRONG[name], 0)
+        assert test["wer"] == pytest.approx(WRONG[name] / test["words"])
+        assert test["interval"]["low"] <= test["wer"] <= test["interval"]["high"]
+        assert test["interval"]["by"] == "utterance"
+
+
+def test_mean_single_and_gap_closed(recipe: tuple[Config, Path]) -> None:
+    content = written(*recipe)
+    mean = content["mean_single"]["metrics"]["test"]
+    assert content["mean_single"]["members"] == ["member-0", "member-1"]
+    assert mean["errors"] == 4.0
+    assert mean["frame_accuracy"] == pytest.approx(0.55)
+    # Singles 0.55 on average, ensemble 0.65, student 0.625.
+    assert content["gap_closed"]["student"] == pytest.approx({"frame_accuracy": 0.75, "cross_entropy": 0.75})
+
+
+def test_comparisons_are_paired_with_the_mean_single(recipe: tuple[Config, Path]) -> None:
+    content = written(*recipe)
+    ensemble, student = content["comparisons"]
+    assert (ensemble["system"], student["system"]) == ("ensemble", "student")
+    assert (ensemble["errors"], ensemble["baseline_errors"]) == (2, 4.0)
+    assert ensemble["difference"]["value"] == pytest.approx(-2 / ensemble["words"])
+    # Against the members' sums one utterance differs by -2, two by -1: 2 of 8 sign patterns are as extreme.
+    assert ensemble["p"] == pytest.approx(2 / 8)
+    # One utterance by +1, one by -1.
+    assert student["difference"]["value"] == 0.0
+    assert student["p"] == 1.0
+
+
+def test_the_headline_is_the_chosen_language_model(recipe: tuple[Config, Path]) -> None:
+    config, work = recipe
+    assert written(config, work)["lm"] == "bigram"
+    config.decode.lm = "unigram"
+    content = written(config, work)
+    assert content["lm"] == "unigram"
+    assert set(content["lms"]) == {"bigram", "unigram"}
+    assert set(content["lms"]["bigram"]) == {*WRONG, "mean_single"}
+    config.decode.lm = "trigram"
+    with pytest.raises(AsrKdError, match=r"decode.lm=trigram"):
+        report.write(config, work)
+
+
+def test_speed_is_shown_only_beside_the_decoding_it_belongs_to(recipe: tuple[Config, Path]) -> None:
+    config, work = recipe
+    assert "rtf" not in by_name(written(config, work))["student"]
+    write_bench(work, artifacts.Artifact(work / "decode" / "bigram" / "student").digest)
+    systems = by_name(written(config, work))
+    assert systems["student"]["rtf"]["total"] == 0.01
+    assert "rtf" not in systems["ensemble"]
+    assert (work / "report" / "speed.png").is_file()
+    write_bench(work, "of another decoding")
+    assert "rtf" not in by_name(written(config, work))["student"]
+
+
+def test_intervals_by_speaker_where_there_are_enough(
+    recipe: tuple[Config, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "FEW_SPEAKERS", 2)
+    assert by_name(written(*recipe))["student"]["metrics"]["test"]["interval"]["by"] == "speaker"
+
+
+def test_the_same_bytes_twice_except_for_when(recipe: tuple[Config, Path]) -> None:
+    first, second = written(*recipe), written(*recipe)
+    for content in (first, second):
+        del content["provenance"]["written"]
+    assert first == second
+
+
+def test_provenance(recipe: tuple[Config, Path]) -> None:
+    config, work = recipe
+    lines = [
+        {"stage": "train", "seconds": 60.0},
+        {"stage": "train", "seconds": 0.1},
+        {"stage": "decode", "seconds": 9},
+    ]
+    (work / "stages.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = written(config, work)["provenance"]
+    assert found["stage_seconds"] == {"train": 60.0, "decode": 9}
+    assert found["settings"]["data"]["corpus"] == "tiny"
+    assert {"data", "align/labels", "train/member-0", "decode/bigram/gmm"} <= set(found["fingerprints"])
+    assert found["versions"]["numpy"]
+
+
+def test_markdown_and_pictures(recipe: tuple[Config, Path]) -> None:
+    config, work = recipe
+    report.write(config, work)
+    text = (work / "report" / "report.md").read_text()
+    assert "Synthetic" not in text
+    for heading in (
+        "## Test",
+        "## Dev",
+        "## Against the mean single network",
+        "## Gap closed",
+        "## Other language models",
+    ):
+        assert heading in text
+    words = json.loads((work / "report" / "report.json").read_text())["systems"][0]["metrics"]["test"][
+        "words"
+    ]
+    row = next(line for line in text.splitlines() if line.startswith("| member-0 |"))
+    assert f"| {100 * 5 / words:.2f} |" in row
+    assert "| 5 | 0 / 5 / 0 |" in row
+    for picture in ("wer.png", "training.png"):
+        assert f"({picture})" in text
+        assert (work / "report" / picture).stat().st_size > 5000
+
+
+def test_synthetic_speech_is_labelled(recipe: tuple[Config, Path]) -> None:
+    config, work = recipe
+    config.data.corpus = "mini"
+    assert written(config, work)["synthetic_speech"] is True
+    assert "Synthetic speech: a smoke test" in (work / "report" / "report.md").read_text()
+
+
+def test_a_single_member_has_no_gap_to_close(tmp_path: Path) -> None:
+    config = make_work(tmp_path, members=1)
+    write_decodings(config, tmp_path, WRONG)
+    content = written(config, tmp_path)
+    assert content["gap_closed"] == {"student": {"frame_accuracy": None, "cross_entropy": None}}
+    assert [entry["system"] for entry in content["comparisons"]] == ["student"]
+
+
+def test_a_missing_decoding_is_named(recipe: tuple[Config, Path]) -> None:
+    config, work = recipe
+    (work / "decode" / "unigram" / "gmm" / "manifest.json").unlink()
+    with pytest.raises(AsrKdError, match="unigram/gmm"):
+        report.write(config, work)
+
+
+@pytest.mark.parametrize(
+    ("values", "gap"), [((0.6, 0.5, 0.7), 0.5), ((0.6, 0.5, 0.5), None), ((None, 0.5, 0.7), None)]
+)
+def test_gap_closed(values: tuple[float | None, float, float], gap: float | None) -> None:
+    assert report.gap_closed(*values) == (pytest.approx(gap) if gap else None)

@@ -1,0 +1,57 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from asr_kd import artifacts
+from asr_kd.config import Config
+from asr_kd.corpus.manifest import Utterance
+from asr_kd.errors import AsrKdError
+from asr_kd.stages import bench
+from tests.scoring.decodings import write_decodings
+from tests.work_folder import make_work
+
+WRONG = {"gmm": 4, "member-0": 3, "member-1": 3, "ensemble": 2, "student": 1}
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> tuple[Config, Path]:
+    config = make_work(tmp_path)
+    config.bench.passes = 2
+    write_decodings(config, tmp_path, WRONG)
+    return config, tmp_path
+
+
+def test_factors_stand_beside_the_word_error_rate_of_the_same_decoding(
+    recipe: tuple[Config, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, work = recipe
+    bench.run(config, work)
+    content = json.loads((work / "bench" / "bench.json").read_text())
+    assert [row["system"] for row in content["systems"]] == ["member-0", "ensemble", "student"]
+    for row in content["systems"]:
+        decoding = artifacts.Artifact(work / "decode" / "bigram" / row["system"])
+        metrics = json.loads((decoding / "metrics.json").read_text())
+        assert row["decoding"] == decoding.digest
+        assert row["wer"] == metrics["parts"]["test"]["wer"]
+        rtf = {phase: values["median"] for phase, values in row["rtf"].items()}
+        assert min(rtf.values()) > 0
+        assert rtf["total"] >= max(rtf["features"], rtf["acoustic"], rtf["search"])
+    bench.run(config, work)
+    assert "bench: up to date" in capsys.readouterr().out
+
+
+def test_systems_by_name(recipe: tuple[Config, Path]) -> None:
+    config, work = recipe
+    config.bench.systems = ["student", "gmm"]
+    assert [system.name for system in bench.choose_systems(config, work)] == ["student", "gmm"]
+    config.bench.systems = ["student", "pupil"]
+    with pytest.raises(AsrKdError, match=r"'pupil'; there are gmm, member-0"):
+        bench.choose_systems(config, work)
+
+
+def test_utterances_are_spread_over_the_part() -> None:
+    known = [Utterance(str(number), "s", "", "", 0.0, 2.0) for number in range(10)]
+    assert [one.id for one in bench.choose_utterances(known, 8.0)] == ["0", "2", "5", "7"]
+    assert bench.choose_utterances(known, 300.0) == known
+    assert len(bench.choose_utterances(known, 0.1)) == 1
