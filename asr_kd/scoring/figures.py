@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Mapping
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 _COLOURS = {"gmm": "tab:gray", "member": "tab:blue", "ensemble": "tab:green", "student": "tab:red"}
+_STUDENT_COLOURS = ("tab:red", "tab:orange", "tab:purple", "tab:brown", "tab:pink", "tab:olive")
 
 
 def draw(folder: Path, report: Mapping[str, Any], work: Path) -> dict[str, str]:
@@ -55,7 +58,7 @@ def _error_rates(report: Mapping[str, Any]) -> Figure:
     axes.set_yticks(range(len(systems)), [system["name"] for system in systems])
     axes.invert_yaxis()
     axes.set_xlabel(f"test WER in %, 95 % interval ({report['lm']})")
-    axes.legend()
+    axes.legend(loc="lower right")
     return figure
 
 
@@ -65,12 +68,16 @@ def _training(report: Mapping[str, Any], logs: Mapping[str, list[dict[str, Any]]
         return None
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
+    students = cycle(_STUDENT_COLOURS)
     kinds = {system["name"]: system["kind"] for system in report["systems"]}
     for name, log in logs.items():
         epochs = [line["epoch"] for line in log]
         values = [line["dev_cross_entropy"] for line in log]
-        colour = _COLOURS[kinds[name]] if kinds[name] == "member" else None
-        axes.plot(epochs, values, marker=".", color=colour, label=name)
+        if kinds[name] == "member":  # all alike, and told apart from students
+            axes.plot(epochs, values, color=_COLOURS["member"], linewidth=1, alpha=0.6, label=name)
+        else:
+            axes.plot(epochs, values, color=next(students), marker="o", label=name)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
     axes.set_ylabel("dev cross entropy a frame")
     axes.legend()

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 _UNIT_NOTE = {
-    "speaker": "speakers resampled",
-    "utterance": "utterances resampled: too few speakers to resample them, so the intervals are narrow ones",
+    "speaker": "of speakers",
+    "utterance": "of utterances (too few speakers, whose differences the interval then leaves out)",
 }
 
 
@@ -23,10 +23,9 @@ def render(report: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
         "frozen, and test was decoded once.",
         "## Test",
         _part_table(report, "test"),
-        _interval_note(report, "test"),
         "## Dev",
         _part_table(report, "dev"),
-        _interval_note(report, "dev"),
+        _note(report),
         *_comparisons(report),
         *_gaps(report),
         *_other_lms(report),
@@ -82,10 +81,13 @@ def percent(fraction: float | None) -> str:
     return "-" if fraction is None else f"{100 * fraction:.2f}"
 
 
-def _interval_note(report: Mapping[str, Any], part: str) -> str:
-    by = report["mean_single"]["metrics"][part]["interval"]["by"]
+def _note(report: Mapping[str, Any]) -> str:
+    units = "; ".join(
+        f"on {part} {_UNIT_NOTE[metrics['interval']['by']]}"
+        for part, metrics in report["mean_single"]["metrics"].items()
+    )
     return (
-        f"Intervals: 95 % bootstrap, {_UNIT_NOTE[by]}. Frame accuracy and cross entropy (nats a frame) "
+        f"Intervals: 95 % bootstrap, {units}. Frame accuracy and cross entropy (nats a frame) "
         "are against the labels of stage align; the GMM's posteriors are those of Bayes' rule. Not final: "
         "utterances whose best path ended in no final state."
     )
