@@ -34,7 +34,8 @@ def recipe_systems(config: Config, work: Path) -> list[System]:
         AsrKdError: a student has the name of another system.
     """
     members = tuple(work / "train" / f"member-{number}" for number in range(config.train.members))
-    systems = [System("gmm", "gmm", (work / "align" / "model",))]
+    # Labels and graph of another toolkit come without a model of ours.
+    systems = [] if config.align.hclg else [System("gmm", "gmm", (work / "align" / "model",))]
     systems += [System(folder.name, "member", (folder,)) for folder in members]
     if len(members) > 1:
         systems.append(System("ensemble", "ensemble", members, config.distill.average))

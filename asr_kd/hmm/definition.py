@@ -16,6 +16,7 @@ PHONES_FILE = "phones.txt"
 TOPOLOGY_FILE = "topology.txt"
 TREE_FILE = "tree"
 TRANSITIONS_FILE = "transitions.npy"
+STRUCTURE_FILES = (PHONES_FILE, TOPOLOGY_FILE, TREE_FILE, TRANSITIONS_FILE)
 # Kaldi marks binary files so.
 BINARY_MARK = b"\0B"
 

@@ -15,6 +15,7 @@ NO_LABEL = -1
 PRIOR_FLOOR_FRAMES = 10.0
 # Kaldi's frames with snip-edges lack up to three at the ends of an utterance; ours sit on a full grid.
 MAX_MISSING_FRAMES = 3
+SUFFIXES = (".txt", ".ark")
 _ELEMENT = np.dtype([("width", "i1"), ("value", "<i4")])
 
 
@@ -105,8 +106,21 @@ def place_labels(index: FrameIndex, labels: Mapping[str, np.ndarray]) -> tuple[n
     return flat, missing
 
 
+def find_labels(folder: Path, part: str) -> Path:
+    """The file ``<part>.txt`` or ``<part>.ark`` in `folder`.
+
+    Raises:
+        AsrKdError: there is none, or both.
+    """
+    found = [path for suffix in SUFFIXES if (path := folder / f"{part}{suffix}").is_file()]
+    if len(found) != 1:
+        problem = "both are there: keep one" if found else "neither is there"
+        raise AsrKdError(f"align.labels={folder} should hold {part}.txt or {part}.ark, but {problem}")
+    return found[0]
+
+
 def _check_suffix(path: Path) -> None:
-    if path.suffix not in {".txt", ".ark"}:
+    if path.suffix not in SUFFIXES:
         raise AsrKdError(f"{path}: labels are read and written as .txt or .ark")
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import kaldifst
 
 from asr_kd.corpus.lexicon import Lexicon, Pronunciation
+from asr_kd.errors import AsrKdError
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,12 @@ def lexicon_fst(
 
     Returns:
         The transducer, sorted by output label.
+
+    Raises:
+        AsrKdError: the probability is not strictly between 0 and 1.
     """
+    if not 0 < silence_probability < 1:
+        raise AsrKdError(f"align.gmm.silence_probability={silence_probability}: give one between 0 and 1")
     fst = kaldifst.StdVectorFst()
     start, word_begin, silence_begin = (fst.add_state() for _ in range(3))
     fst.start = start

@@ -1,0 +1,222 @@
+"""Stage 2, align: the alignment model, senone labels and priors, language models and decoding graphs."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from asr_kd.artifacts import Artifact, create, file_digest, find, fingerprint
+from asr_kd.config import Config
+from asr_kd.config.schema import LmConfig
+from asr_kd.corpus.lexicon import Lexicon
+from asr_kd.decoding.graph import GRAPH_FILE, WORDS_FILE, load_graph
+from asr_kd.errors import AsrKdError
+from asr_kd.features.store import open_part
+from asr_kd.hmm import GmmHmm, train_gmm_hmm
+from asr_kd.hmm.definition import STRUCTURE_FILES
+from asr_kd.hmm.labels import find_labels, place_labels, read_labels
+from asr_kd.jobs import resolve_workers
+from asr_kd.lang import build_graph, train_arpa
+from asr_kd.progress import say
+from asr_kd.stages import realignment
+from asr_kd.stages.realignment import PARTS, PartLabels
+
+
+def run(config: Config, work: Path) -> None:
+    """Write ``align/model``, ``align/labels`` and one ``align/graph-<lm>`` for each language model.
+
+    Labels made elsewhere (``align.labels``) are taken instead of the model's own. If they count the senones
+    of this recipe's model, exported before, its graphs fit; else ``align.hclg`` names the graph that they
+    belong to, and no alignment model is trained.
+
+    Raises:
+        AsrKdError: settings that exclude each other, or whatever training, import or graphs find wrong.
+    """
+    if config.align.hclg:
+        _check_foreign(config)
+        for name in config.lms:
+            _copy_graph(work, name, Path(config.align.hclg).expanduser())
+        _import_labels(config, work, None)
+        return
+    model = _make_model(config, work)
+    rounds = config.align.realign.rounds
+    first = realignment.labels_folder(work, 0, rounds)
+    if config.align.labels:
+        _import_labels(config, work, model)
+    else:
+        _make_labels(config, work, model, first)
+    for number in range(1, rounds + 1):
+        realignment.run_round(config, work, model, number, _alignment_inputs(work))
+    for name, lm in config.lms.items():
+        _make_graph(config, work, model, name, lm)
+
+
+def _check_foreign(config: Config) -> None:
+    if not config.align.labels:
+        raise AsrKdError("align.hclg is the graph of another model: give its labels as well (align.labels)")
+    if config.align.realign.rounds:
+        raise AsrKdError(
+            "align.realign needs the alignment model, which align.hclg does without; set rounds=0"
+        )
+    if len(config.lms) != 1:
+        raise AsrKdError(f"align.hclg brings one graph: keep one of `lms`, not {', '.join(config.lms)}")
+
+
+def _make_model(config: Config, work: Path) -> Artifact:
+    path = work / "align" / "model"
+    transcripts, lexicon = realignment.transcripts(work, "train"), realignment.alignment_lexicon(work)
+    words = {word for sentence in transcripts.values() for word in sentence}
+    inputs: dict[str, Artifact | str] = {
+        "features": Artifact(work / "features" / "train"),
+        "transcripts": _digest(transcripts),
+        "pronunciations": _digest(lexicon.restricted(words).entries),
+        "phones": _digest(lexicon.phones),
+    }
+    made_from = fingerprint("alignment model", {"gmm": asdict(config.align.gmm), "seed": config.seed}, inputs)
+    if found := find(path, made_from):
+        say("alignment model: up to date")
+        return found
+    part = open_part(work / "features" / "train")
+    workers = resolve_workers(config.workers)
+    model = train_gmm_hmm(config.align.gmm, part.index, part.mfcc, transcripts, lexicon, config.seed, workers)
+    with create(path, made_from) as folder:
+        model.save(folder)
+    say(f"alignment model: {model.senones} senones")
+    return Artifact(path)
+
+
+def _alignment_inputs(work: Path) -> dict[str, Artifact | str]:
+    """What every alignment is made from beside the model: features, transcripts, pronunciations."""
+    lexicon = realignment.alignment_lexicon(work)
+    texts = {part: realignment.transcripts(work, part) for part in PARTS}
+    words = {word for text in texts.values() for sentence in text.values() for word in sentence}
+    return {
+        **{part: Artifact(work / "features" / part) for part in PARTS},
+        "transcripts": _digest(texts),
+        "pronunciations": _digest(lexicon.restricted(words).entries),
+    }
+
+
+def _make_labels(config: Config, work: Path, model: Artifact, path: Path) -> None:
+    """Align all parts with the GMM-HMM; dev and test only get labels, the model never learnt from them."""
+    made_from = fingerprint("labels", {}, {**_alignment_inputs(work), "model": model})
+    if find(path, made_from) is not None:
+        say("labels: up to date")
+        return
+    gmm, lexicon = GmmHmm.load(model.path), realignment.alignment_lexicon(work)
+    workers = resolve_workers(config.workers)
+    aligned: dict[str, PartLabels] = {}
+    for part in PARTS:
+        features = open_part(work / "features" / part)
+        text = realignment.transcripts(work, part)
+        aligned[part] = gmm.align(features.index, features.mfcc, text, lexicon, workers)
+    with create(path, made_from) as folder:
+        realignment.write_labels_folder(folder, aligned, gmm.senones)
+
+
+def _import_labels(config: Config, work: Path, model: Artifact | None) -> None:
+    """Take labels from ``align.labels``; without `model` the graph says how many senones there are."""
+    source = Path(config.align.labels or "").expanduser()
+    files = {part: find_labels(source, part) for part in PARTS}
+    path = realignment.labels_folder(work, 0, config.align.realign.rounds)
+    inputs: dict[str, Artifact | str] = {
+        **{part: Artifact(work / "features" / part) for part in PARTS},
+        **{f"{part} labels": file_digest(file) for part, file in files.items()},
+        "senones of": model or Artifact(work / "align" / f"graph-{next(iter(config.lms))}"),
+    }
+    made_from = fingerprint("imported labels", {}, inputs)
+    if find(path, made_from) is not None:
+        say("labels: up to date")
+        return
+    imported = {
+        part: place_labels(open_part(work / "features" / part).index, read_labels(file))
+        for part, file in files.items()
+    }
+    senones = GmmHmm.load(model.path).senones if model else _senones_of_graph(work, config)
+    for part, (labels, missing) in imported.items():
+        if labels.max() >= senones:
+            raise AsrKdError(
+                f"{files[part]}: pdf-id {labels.max()}, but the graph knows {senones} senones; these labels "
+                "belong to another model: give its graph (align.hclg)"
+            )
+        if len(missing) == len(open_part(work / "features" / part).index):
+            raise AsrKdError(f"{files[part]} has labels of no utterance of {part}, e.g. of {missing[0]}")
+    with create(path, made_from) as folder:
+        realignment.write_labels_folder(folder, imported, senones)
+
+
+def _senones_of_graph(work: Path, config: Config) -> int:
+    return load_graph(work / "align" / f"graph-{next(iter(config.lms))}").highest_input_label()
+
+
+def _make_graph(config: Config, work: Path, model: Artifact, name: str, lm: LmConfig) -> None:
+    path = work / "align" / f"graph-{name}"
+    silence = config.align.gmm.silence_probability
+    data = Artifact(work / "data").manifest["files"]
+    # The densities of the model are not part of a graph.
+    inputs = {file: model.manifest["files"][file]["sha256"] for file in STRUCTURE_FILES}
+    inputs["lexicon"] = data["lexicon.txt"]["sha256"]
+    inputs |= _lm_inputs(work, name, lm, data)
+    settings = {"order": None if lm.arpa else lm.order, "silence_probability": silence}
+    made_from = fingerprint("graph", settings, inputs)
+    if find(path, made_from) is not None:
+        say(f"graph {name}: up to date")
+        return
+    lexicon = Lexicon.read(work / "data" / "lexicon.txt")
+    with create(path, made_from) as folder:
+        arpa = folder / "G.arpa"
+        if lm.arpa is None:
+            train_arpa(_sentences(work, lm), lm.order, arpa, lexicon.entries.keys())
+        else:
+            shutil.copyfile(_given_arpa(work, name, lm), arpa)
+        size = build_graph(GmmHmm.load(model.path), lexicon, arpa, folder, silence)
+        (folder / "summary.json").write_text(json.dumps(asdict(size), indent=1) + "\n", encoding="utf-8")
+    say(f"graph {name}: {size.words:,} words, {size.states:,} states, {size.arcs:,} arcs")
+
+
+def _lm_inputs(work: Path, name: str, lm: LmConfig, data: Mapping[str, Any]) -> dict[str, str]:
+    if lm.arpa is not None:
+        return {"arpa": data[_given_arpa(work, name, lm).name]["sha256"]}
+    inputs = {"transcripts": _digest(list(realignment.transcripts(work, "train").values()))}
+    return inputs | ({"text": data["lm_text.txt"]["sha256"]} if lm.extra_text else {})
+
+
+def _given_arpa(work: Path, name: str, lm: LmConfig) -> Path:
+    """Stage data stores a corpus' models under their names, and the user's under the name in `lms`."""
+    for candidate in (f"{lm.arpa}.arpa", f"{name}.arpa"):
+        if "/" not in candidate and (path := work / "data" / candidate).is_file():
+            return path
+    raise AsrKdError(f"lms.{name}.arpa={lm.arpa} is not among the data; run stage data")
+
+
+def _sentences(work: Path, lm: LmConfig) -> list[list[str]]:
+    sentences = list(realignment.transcripts(work, "train").values())
+    if lm.extra_text:
+        text = (work / "data" / "lm_text.txt").read_text(encoding="utf-8")
+        sentences += [line.split() for line in text.splitlines()]
+    return sentences
+
+
+def _copy_graph(work: Path, name: str, source: Path) -> None:
+    """Take a graph made elsewhere: input labels pdf-id + 1, output labels as in its words.txt."""
+    for file in (GRAPH_FILE, WORDS_FILE):
+        if not (source / file).is_file():
+            raise AsrKdError(f"align.hclg={source} should hold {file}")
+    path = work / "align" / f"graph-{name}"
+    made_from = fingerprint(
+        "imported graph", {}, {file: file_digest(source / file) for file in (GRAPH_FILE, WORDS_FILE)}
+    )
+    if find(path, made_from) is not None:
+        say(f"graph {name}: up to date")
+        return
+    load_graph(source)
+    with create(path, made_from) as folder:
+        for file in (GRAPH_FILE, WORDS_FILE):
+            shutil.copyfile(source / file, folder / file)
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
