@@ -226,7 +226,7 @@ def _with_noise(speech: Speech, task: _Task, random: np.random.Generator) -> np.
     import soxr
 
     voice = soxr.resample(speech.samples, speech.sample_rate, task.sample_rate, quality="HQ")
-    before, after = (random.uniform(*PADDING_SECONDS, size=2) * task.sample_rate).astype(int)
+    before, after = (int(random.uniform(*PADDING_SECONDS) * task.sample_rate) for _ in range(2))
     decibels = task.noise_decibels + random.uniform(-NOISE_SPREAD_DECIBELS, NOISE_SPREAD_DECIBELS)
     loudness = np.sqrt(np.mean(np.square(voice, dtype=np.float64)))
     noise = _coloured_noise(before + len(voice) + after, random) * loudness * 10 ** (-decibels / 20)
@@ -237,10 +237,12 @@ def _with_noise(speech: Speech, task: _Task, random: np.random.Generator) -> np.
 
 def _coloured_noise(samples: int, random: np.random.Generator) -> np.ndarray:
     """``(samples,)`` of mean square 1: between white and steeper than pink."""
-    spectrum = np.fft.rfft(random.standard_normal(samples))
+    # A power of two, cut to length: transforms of prime lengths are slow.
+    points = 1 << samples.bit_length()
+    spectrum = np.fft.rfft(random.standard_normal(points))
     slope = random.uniform(0, STEEPEST_NOISE)
     # Flat below a hundredth of the Nyquist frequency, so that rumble does not take all the power.
     frequencies = np.maximum(np.linspace(0, 1, len(spectrum)), 0.01)
-    noise = np.fft.irfft(spectrum * frequencies ** (-slope / 2), samples)
+    noise = np.fft.irfft(spectrum * frequencies ** (-slope / 2), points)[:samples]
     normalised: np.ndarray = noise / np.sqrt(np.mean(np.square(noise)))
     return normalised
