@@ -103,7 +103,9 @@ def _load(config: Config) -> Source:
     settings = config.data
     _check_choice("data.invalid", settings.invalid, INVALID)
     _check_choice("data.missing_words", settings.missing_words, vocabulary.MISSING_WORDS)
-    corpus = data_prep.find(settings.corpus)(settings, Path(settings.downloads) / settings.corpus)
+    corpus = data_prep.find(settings.corpus)(
+        settings, Path(settings.downloads) / settings.corpus, config.seed
+    )
     if settings.lexicon:
         path = Path(settings.lexicon).expanduser()
         if not path.is_file():
