@@ -35,8 +35,7 @@ def run(config: Config, work: Path) -> None:
     if not config.distill.students:
         say("distill: the recipe has no students")
         return
-    if TARGETS in config.distill.students:
-        raise AsrKdError(f"distill.students: {TARGETS!r} is the name of a folder here; choose another name")
+    _check_students(config)
     targets = make_targets(config, work)
     jobs = [
         _student(config, work, name, student, targets)
@@ -47,7 +46,6 @@ def run(config: Config, work: Path) -> None:
 
 def make_targets(config: Config, work: Path) -> Artifact:
     """The soft targets of the training part, for all temperatures in use."""
-    check_kind(config.distill.average)
     members = [Artifact(folder) for folder in member_folders(config, work)]
     features = Artifact(work / "features" / "train")
     temperatures = tuple(sorted({student.temperature for student in config.distill.students.values()}))
@@ -72,13 +70,26 @@ def make_targets(config: Config, work: Path) -> Artifact:
     return Artifact(path)
 
 
+def _check_students(config: Config) -> None:
+    """Refuse what no student can be trained with before the teachers have worked for it."""
+    check_kind(config.distill.average)
+    for name, student in config.distill.students.items():
+        if name == TARGETS:
+            raise AsrKdError(f"distill.students: {name!r} is the name of a folder here; choose another name")
+        model_settings(config, student.model, f"distill.students.{name}.model")
+        _objective(student)
+
+
+def _objective(student: StudentConfig) -> DistillationObjective:
+    return DistillationObjective(
+        student.temperature, student.soft_weight, student.hard_weight, student.optimiser.label_smoothing
+    )
+
+
 def _student(config: Config, work: Path, name: str, student: StudentConfig, targets: Artifact) -> TrainingJob:
     settings = student.optimiser
     model = model_settings(config, student.model, f"distill.students.{name}.model")
     seed = derive_seed(config.seed, "distill", name)
-    objective = DistillationObjective(
-        student.temperature, student.soft_weight, student.hard_weight, settings.label_smoothing
-    )
     content = {
         "model": model,
         "objective": {
@@ -95,7 +106,7 @@ def _student(config: Config, work: Path, name: str, student: StudentConfig, targ
         made_from=fingerprint("student", content, {**data_artifacts(work), "targets": targets}),
         model=model,
         senones=read_senones(work),
-        objective=objective,
+        objective=_objective(student),
         open_data=partial(_open_data, work, student.temperature),
         optimiser=settings,
         seed=seed,

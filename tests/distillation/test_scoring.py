@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from asr_kd.distillation import scoring
+from asr_kd.distillation.ensemble import average
+from asr_kd.distillation.scoring import score_teachers
+from asr_kd.distillation.soft_targets import SoftTargets, TargetSettings
+from asr_kd.frames import FrameIndex
+from asr_kd.models import build
+from asr_kd.models.inference import log_posteriors
+from asr_kd.models.storage import load_model, save_model
+
+SETTINGS = TargetSettings("arithmetic", top_k=3, temperatures=(2.0,), senones=7)
+
+
+@pytest.fixture
+def teachers(tmp_path: Path) -> list[Path]:
+    folders = []
+    for number in range(2):
+        folder = tmp_path / f"member-{number}"
+        folder.mkdir()
+        save_model(folder, build({"kind": "dnn", "hidden_layers": 1, "hidden_units": 6}, 4, 7, seed=number))
+        folders.append(folder)
+    return folders
+
+
+def test_store_holds_the_average_of_all_teachers(tmp_path: Path, teachers: list[Path]) -> None:
+    index = FrameIndex.from_lengths(["a", "b", "c"], ["s"] * 3, [4, 1, 9])
+    features = np.random.default_rng(0).normal(size=(14, 4)).astype(np.float16)
+    np.save(tmp_path / "fbank.npy", features)
+    (tmp_path / "targets").mkdir()
+    SoftTargets.create(tmp_path / "targets", index, SETTINGS, origin={})
+    score_teachers(tmp_path / "targets", tmp_path / "fbank.npy", index, teachers, "cpu", workers=2)
+    store = SoftTargets.open(tmp_path / "targets")
+    models = [load_model(folder) for folder in teachers]
+    for _, span in index.spans():
+        mean = average([log_posteriors(model, features[span]) for model in models]).topk(3)
+        np.testing.assert_array_equal(store.ids[span], mean.indices)
+        np.testing.assert_allclose(store.log_probabilities[span], mean.values, atol=2e-3)
+
+
+def test_finished_shards_are_not_scored_again(tmp_path: Path, teachers: list[Path]) -> None:
+    index = FrameIndex.from_lengths(["a"], ["s"], [4])
+    np.save(tmp_path / "fbank.npy", np.zeros((4, 4), np.float16))
+    (tmp_path / "targets").mkdir()
+    SoftTargets.create(tmp_path / "targets", index, SETTINGS, origin={})
+    (tmp_path / "targets" / ".scored-0-1").touch()
+    score_teachers(tmp_path / "targets", tmp_path / "fbank.npy", index, teachers, "cpu", workers=1)
+    assert (SoftTargets.open(tmp_path / "targets").log_probabilities == 0).all()
+
+
+def test_cut_covers_every_utterance_once() -> None:
+    lengths = np.random.default_rng(0).integers(1, 60, size=100).tolist()
+    index = FrameIndex.from_lengths([str(place) for place in range(100)], ["s"] * 100, lengths)
+    pieces = scoring._cut(index, 200)
+    assert [first for first, _ in pieces] == [0, *(last for _, last in pieces[:-1])]
+    assert pieces[-1][1] == 100
+    assert len(pieces) > 5

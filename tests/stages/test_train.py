@@ -1,0 +1,91 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from asr_kd import artifacts
+from asr_kd.config import Config, DataConfig, DistillConfig, OptimiserConfig, StudentConfig, TrainConfig
+from asr_kd.errors import AsrKdError
+from asr_kd.features.store import create_part
+from asr_kd.models.storage import load_model
+from asr_kd.stages import train
+from tests.training.toy import DIMS, SENONES, SMALL_DNN, SMALL_TDNN, toy_data
+
+OPTIMISER = OptimiserConfig(epochs=2, batch_frames=64, peak_learning_rate=1e-2)
+
+
+def trainable_work(work: Path) -> Config:
+    """A recipe whose features and labels are there: three members of two architectures, one student."""
+    for seed, part in enumerate(("train", "dev")):
+        data = toy_data(utterances=20, seed=seed, failed=1)
+        with artifacts.create(work / "features" / part, {"kind": "features", "part": part}) as folder:
+            stored = create_part(folder, data.features.index, DIMS, 13)
+            stored.fbank[:] = data.features.array
+        np.save(work / f".{part}.npy", data.targets["labels"].array)
+    with artifacts.create(work / "align" / "labels", {"kind": "labels"}) as folder:
+        for part in ("train", "dev"):
+            (work / f".{part}.npy").rename(folder / f"{part}.npy")
+        (folder / "summary.json").write_text(json.dumps({"senones": SENONES}))
+    return Config(
+        recipe="toy",
+        work=str(work),
+        workers=2,
+        device="cpu",
+        data=DataConfig(corpus="toy"),
+        models={"small": dict(SMALL_DNN), "delays": dict(SMALL_TDNN)},
+        train=TrainConfig(members=3, models=["small", "delays"], optimiser=OPTIMISER),
+        distill=DistillConfig(
+            top_k=3, students={"student": StudentConfig(model="small", optimiser=replace(OPTIMISER))}
+        ),
+    )
+
+
+def test_members_take_the_models_in_turn_and_are_made_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = trainable_work(tmp_path)
+    train.run(config, tmp_path)
+    folders = train.member_folders(config, tmp_path)
+    models = [load_model(folder) for folder in folders]
+    assert [model.settings.kind for model in models] == ["dnn", "tdnn", "dnn"]
+    first, third = models[0].state_dict(), models[2].state_dict()
+    assert all((first[name] != third[name]).any() for name in first if name.endswith("linear0.weight"))
+    for folder in folders:
+        files = {file.name for file in folder.iterdir()}
+        assert files == {"model.safetensors", "model.json", "log.jsonl", "curve.png", "manifest.json"}
+    before = [artifacts.Artifact(folder).digest for folder in folders]
+    capsys.readouterr()
+    train.run(config, tmp_path)
+    assert "member-0: up to date\nmember-1: up to date\nmember-2" in capsys.readouterr().out
+
+    # Only the member that uses a changed model is trained again; the number of workers changes nothing.
+    config.models["delays"]["channels"] = 8
+    train.run(config, tmp_path)
+    after = [artifacts.Artifact(folder).digest for folder in folders]
+    assert (after[0], after[2]) == (before[0], before[2]) and after[1] != before[1]
+    config.models["delays"]["channels"] = SMALL_TDNN["channels"]
+    train.run(replace(config, workers=1), tmp_path)
+    assert [artifacts.Artifact(folder).digest for folder in folders] == before
+
+
+def test_unknown_model_is_refused_with_the_setting_that_asks_for_it(tmp_path: Path) -> None:
+    config = trainable_work(tmp_path)
+    config.train.models = ["large"]
+    with pytest.raises(AsrKdError, match=r"train\.models asks for model 'large'.*delays, small"):
+        train.run(config, tmp_path)
+
+
+def test_no_members_are_refused(tmp_path: Path) -> None:
+    config = trainable_work(tmp_path)
+    config.train.members = 0
+    with pytest.raises(AsrKdError, match=r"train\.members"):
+        train.run(config, tmp_path)
+
+
+def test_missing_labels_name_the_stage(tmp_path: Path) -> None:
+    config = trainable_work(tmp_path)
+    (tmp_path / "align" / "labels" / "summary.json").unlink()
+    with pytest.raises(AsrKdError, match="run stage align"):
+        train.run(config, tmp_path)
