@@ -1,0 +1,162 @@
+"""How fast training is, against what the same machine reaches in a bare matrix product at the same time.
+
+Run as ``python -m asr_kd.bench.training --help``. Frames a second mean little where other programs share the
+cores; the share of the matrix product's peak, measured in turn with the training, means the same anywhere.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+
+from asr_kd.config.schema import OptimiserConfig
+from asr_kd.frames import FrameIndex
+from asr_kd.models import AcousticModel, build
+from asr_kd.training.data import Batch, FrameData, PerFrame
+from asr_kd.training.devices import resolve_device
+from asr_kd.training.loop import Trainer
+from asr_kd.training.objectives import DistillationObjective, HardObjective
+
+UTTERANCES, UTTERANCE_FRAMES, DIMS, TOP_K = 200, 300, 40, 20
+PEAK_SIZE = 1024  # rows and columns of the matrices of the peak
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What one bench found.
+
+    Attributes:
+        frames_a_second: of whole updates, data included.
+        gigaflops: of its matrix products.
+        peak_gigaflops: of a square matrix product in the same precision, in the same seconds.
+    """
+
+    frames_a_second: float
+    gigaflops: float
+    peak_gigaflops: float
+
+    @property
+    def share_of_peak(self) -> float:
+        """0 to 1."""
+        return self.gigaflops / self.peak_gigaflops
+
+
+def measure(trainer: Trainer, updates: int) -> Speed:
+    """Time single updates, each followed by a matrix product for the peak; the fast tenth of both."""
+    batches = list(trainer.loader.epoch(0))
+    peak = _matrix_product(trainer.precision, trainer.device)
+    update_seconds, peak_seconds = [], []
+    for number in range(updates + 5):
+        batch = batches[number % len(batches)]
+        update_seconds.append(_seconds(trainer.device, lambda chosen: trainer.update(chosen, 1e-3), batch))
+        peak_seconds.append(_seconds(trainer.device, peak))
+    # The first few allocate memory and choose kernels; the slow ones were interrupted by other programs.
+    update, product = (float(np.quantile(times[5:], 0.1)) for times in (update_seconds, peak_seconds))
+    frames = trainer.loader.batch_chunks * trainer.model.chunk_frames
+    return Speed(
+        frames_a_second=frames / update,
+        gigaflops=update_operations(trainer.model, batches[0]) / update / 1e9,
+        peak_gigaflops=2 * PEAK_SIZE**3 / product / 1e9,
+    )
+
+
+def update_operations(model: AcousticModel, batch: Batch) -> float:
+    """Floating-point operations of the matrix products of one update, forward and back.
+
+    Each linear layer takes two operations a weight and row forward, as many for the gradient of its weights,
+    and as many for that of its input, which the first layer does not need.
+    """
+    rows: list[tuple[torch.nn.Linear, int]] = []
+    hooks = [
+        layer.register_forward_hook(
+            lambda layer, inputs, _: rows.append((layer, inputs[0].numel() // layer.in_features))
+        )
+        for layer in model.modules()
+        if isinstance(layer, torch.nn.Linear)
+    ]
+    with torch.no_grad():
+        model(batch.inputs.to(next(model.parameters()).dtype))
+    for hook in hooks:
+        hook.remove()
+    passes = [2 if place == 0 else 3 for place in range(len(rows))]
+    return sum(
+        2.0 * count * layer.weight.numel() * times for (layer, count), times in zip(rows, passes, strict=True)
+    )
+
+
+def synthetic_data(senones: int) -> FrameData:
+    """Random features, labels and soft targets: speed does not depend on what they are."""
+    random = np.random.default_rng(0)
+    ids = [str(number) for number in range(UTTERANCES)]
+    index = FrameIndex.from_lengths(ids, ids, [UTTERANCE_FRAMES] * UTTERANCES)
+    frames = index.total_frames
+    arrays = {
+        "labels": random.integers(senones, size=frames).astype(np.int32),
+        "ids": random.permuted(np.tile(np.arange(senones, dtype=np.uint16), (frames, 1)), axis=1)[:, :TOP_K],
+        "log_probabilities": np.full((frames, TOP_K), np.log(0.9 / TOP_K), np.float16),
+        "log_rest": np.full(frames, np.log(0.1), np.float16),
+    }
+    features = random.normal(size=(frames, DIMS)).astype(np.float16)
+    targets = {name: PerFrame(index, array) for name, array in arrays.items()}
+    return FrameData(PerFrame(index, features), targets, ids)
+
+
+def _matrix_product(precision: torch.dtype, device: torch.device) -> Callable[[], Any]:
+    square = torch.randn(PEAK_SIZE, PEAK_SIZE, device=device).to(precision)
+    return lambda: square @ square
+
+
+def _seconds(device: torch.device, function: Callable[..., Any], *arguments: Any) -> float:
+    started = time.perf_counter()
+    function(*arguments)
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    """Measure and print one line."""
+    parser = argparse.ArgumentParser(description="Training speed against the peak of a bare matrix product.")
+    parser.add_argument("--kind", default="dnn", help="kind of model, with its default settings")
+    parser.add_argument("--preset", help="a preset in its place, e.g. hinton2015")
+    parser.add_argument("--senones", type=int, default=400)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--batch-frames", type=int, default=1024)
+    parser.add_argument("--precision", default="auto", help="auto, bf16 or fp32")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--updates", type=int, default=60)
+    parser.add_argument("--distil", action="store_true", help="train on soft targets and labels")
+    parser.add_argument("--profile", action="store_true", help="print where the time goes")
+    given = parser.parse_args()
+
+    torch.set_num_threads(given.threads)
+    data = synthetic_data(given.senones)
+    settings = {"preset": given.preset} if given.preset else {"kind": given.kind}
+    objective = DistillationObjective(2.0, 1.0, 0.5) if given.distil else HardObjective()
+    optimiser = OptimiserConfig(batch_frames=given.batch_frames, precision=given.precision)
+    with TemporaryDirectory() as folder:
+        model = build(settings, DIMS, given.senones, seed=0)
+        device = resolve_device(given.device)
+        trainer = Trainer(model, objective, data, data, optimiser, 0, device, Path(folder), "bench")
+        speed = measure(trainer, given.updates)
+    print(
+        f"{speed.frames_a_second:,.0f} frames/s, "
+        f"{speed.gigaflops:,.0f} of {speed.peak_gigaflops:,.0f} GFLOP/s "
+        f"({100 * speed.share_of_peak:.0f} % of the matrix product's peak), {trainer.precision}, {device}"
+    )
+    if given.profile:
+        batches = list(trainer.loader.epoch(1))[:20]
+        with torch.profiler.profile() as profile:
+            for batch in batches:
+                trainer.update(batch, 1e-3)
+        print(profile.key_averages().table(sort_by="self_cpu_time_total", row_limit=20))
+
+
+if __name__ == "__main__":
+    main()
