@@ -143,7 +143,8 @@ def make(path: Path, made_from: Mapping[str, Any]) -> Artifact:
 @contextmanager
 def replace_file(path: Path) -> Iterator[Path]:
     """A temporary sibling that takes the place of `path`, whole, on a clean exit."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # The suffix stays: some writers choose their format by it.
+    temporary = path.with_name(f".{os.getpid()}.tmp.{path.name}")
     try:
         yield temporary
         _sync(temporary)

@@ -66,7 +66,7 @@ def _export_labels(settings: Sequence[str]) -> None:
     if len(folders) != 1:
         raise AsrKdError("export-labels needs one to=FOLDER, where the label files are written")
     config = load([setting for setting in settings if not setting.startswith("to=")])
-    align.export_labels(config, Path(config.work), Path(folders[0]))
+    align.export_labels(Path(config.work), Path(folders[0]))
 
 
 def _settings(settings: Sequence[str]) -> None:

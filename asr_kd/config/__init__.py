@@ -1,4 +1,4 @@
-"""Every setting of a recipe, with its default and its reason. The lowest floor: it imports nothing of ours."""
+"""Every setting of a recipe, with its default and its reason. The lowest floor: imports nothing of ours."""
 
 from asr_kd.config.schema import (
     AlignConfig,

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from asr_kd.artifacts import Artifact, create, file_digest, find, fingerprint
+from asr_kd.artifacts import Artifact, create, file_digest, find, fingerprint, replace_file
 from asr_kd.config import Config
 from asr_kd.config.schema import LmConfig
 from asr_kd.corpus.lexicon import Lexicon
@@ -17,7 +17,8 @@ from asr_kd.errors import AsrKdError
 from asr_kd.features.store import open_part
 from asr_kd.hmm import GmmHmm, train_gmm_hmm
 from asr_kd.hmm.definition import STRUCTURE_FILES
-from asr_kd.hmm.labels import find_labels, place_labels, read_labels
+from asr_kd.frames import open_frames
+from asr_kd.hmm.labels import find_labels, place_labels, read_labels, utterance_labels, write_labels
 from asr_kd.jobs import resolve_workers
 from asr_kd.lang import build_graph, train_arpa
 from asr_kd.progress import say
@@ -52,6 +53,23 @@ def run(config: Config, work: Path) -> None:
         realignment.run_round(config, work, model, number, _alignment_inputs(work))
     for name, lm in config.lms.items():
         _make_graph(config, work, model, name, lm)
+
+
+def export_labels(work: Path, folder: Path, suffix: str = ".txt") -> None:
+    """Write the labels of every part as ``<part>.txt`` (or ``.ark``) of pdf-ids, for Kaldi or `align.labels`.
+
+    Raises:
+        AsrKdError: there are no labels yet.
+    """
+    labels = Artifact(work / "align" / "labels")
+    labels.verify()
+    folder.mkdir(parents=True, exist_ok=True)
+    for part in PARTS:
+        index = open_part(work / "features" / part).index
+        flat = open_frames(labels / f"{part}.npy", index)
+        with replace_file(folder / f"{part}{suffix}") as temporary:
+            write_labels(temporary, utterance_labels(index, flat))
+    say(f"labels of {', '.join(PARTS)}: {folder}")
 
 
 def _check_foreign(config: Config) -> None:

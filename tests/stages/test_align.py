@@ -141,14 +141,13 @@ def test_a_changed_language_model_rebuilds_its_graph_alone(
     assert "labels: up to date" in said and "graph bigram: 4 words" in said
 
 
-def test_exported_labels_come_back(aligned: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", [".txt", ".ark"])
+def test_exported_labels_come_back(aligned: Path, tmp_path: Path, suffix: str) -> None:
     config = _copy(aligned, tmp_path / "work")
     labels = tmp_path / "work" / "align" / "labels"
     source = tmp_path / "elsewhere"
-    source.mkdir()
-    for part, suffix in zip(PARTS, (".txt", ".ark", ".txt"), strict=True):
-        index = open_part(tmp_path / "work" / "features" / part).index
-        write_labels(source / f"{part}{suffix}", utterance_labels(index, np.load(labels / f"{part}.npy")))
+    align.export_labels(tmp_path / "work", source, suffix)
+    assert sorted(path.name for path in source.iterdir()) == [f"{part}{suffix}" for part in sorted(PARTS)]
     shutil.rmtree(labels)
     config.align.labels = str(source)
     align.run(config, tmp_path / "work")
