@@ -15,9 +15,9 @@ from asr_kd.corpus.lexicon import Lexicon
 from asr_kd.decoding.graph import GRAPH_FILE, WORDS_FILE, load_graph
 from asr_kd.errors import AsrKdError
 from asr_kd.features.store import open_part
+from asr_kd.frames import open_frames
 from asr_kd.hmm import GmmHmm, train_gmm_hmm
 from asr_kd.hmm.definition import STRUCTURE_FILES
-from asr_kd.frames import open_frames
 from asr_kd.hmm.labels import find_labels, place_labels, read_labels, utterance_labels, write_labels
 from asr_kd.jobs import resolve_workers
 from asr_kd.lang import build_graph, train_arpa
