@@ -1,7 +1,9 @@
 """Diagonal-covariance Gaussian mixtures of all pdfs, as flat arrays."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -76,8 +78,7 @@ class DiagonalGmms:
             ``(gaussians, frames)`` float32.
         """
         matrix, constants = self._linear
-        extended = np.concatenate([features, features * features], axis=1)
-        scores: np.ndarray = matrix[gaussians] @ extended.T
+        scores: np.ndarray = matrix[gaussians] @ _with_squares(features).T
         scores += constants[gaussians, None]
         return scores
 
@@ -92,16 +93,24 @@ class DiagonalGmms:
             ``(frames, pdfs)`` float32.
         """
         wanted = np.arange(self.pdfs) if pdfs is None else np.asarray(pdfs)
-        sizes = self.sizes[wanted]
-        starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-        # Gaussian k of wanted pdf j lies at offsets[wanted[j]] + k.
-        gaussians = np.repeat(self.offsets[wanted] - starts, sizes) + np.arange(sizes.sum())
+        # Largest mixtures first: then the k-th Gaussians of all pdfs that have one form a block without gaps.
+        order = np.argsort(-self.sizes[wanted], kind="stable")
+        blocks = self._blocks(wanted[order])
+        matrix, constants = (table[np.concatenate(blocks)] for table in self._linear)
+        edges = np.cumsum([0, *map(len, blocks)])
+        extended = _with_squares(features).T
         result = np.empty((len(features), len(wanted)), dtype=np.float32)
         for begin in range(0, len(features), CHUNK_FRAMES):
             chunk = slice(begin, begin + CHUNK_FRAMES)
-            scores = self.component_log_likelihoods(features[chunk], gaussians)
-            result[chunk] = _segment_log_sum_exp(scores, starts, sizes).T
+            scores = matrix @ extended[:, chunk]
+            scores += constants[:, None]
+            result[chunk, order] = _log_sum_exp([scores[a:b] for a, b in pairwise(edges)]).T
         return result
+
+    def _blocks(self, pdfs: np.ndarray) -> list[np.ndarray]:
+        """Block k: the k-th Gaussian of each of `pdfs` (by descending size) that has so many."""
+        sizes = self.sizes[pdfs]
+        return [self.offsets[pdfs[: np.sum(sizes > k)]] + k for k in range(sizes.max(initial=1))]
 
     def save(self, folder: Path) -> None:
         """Write ``gmm.npz``."""
@@ -133,12 +142,27 @@ class DiagonalGmms:
         return gmms
 
 
-def _segment_log_sum_exp(scores: np.ndarray, starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """``(gaussians, frames)`` -> ``(segments, frames)``. Overwrites `scores`."""
-    highest = np.maximum.reduceat(scores, starts, axis=0)
-    scores -= np.repeat(highest, sizes, axis=0)
-    np.exp(scores, out=scores)
-    total = np.add.reduceat(scores, starts, axis=0)
+def _with_squares(features: np.ndarray) -> np.ndarray:
+    return np.concatenate([features, features * features], axis=1)
+
+
+def _log_sum_exp(blocks: Sequence[np.ndarray]) -> np.ndarray:
+    """Row by row over the blocks, of which later ones have fewer rows.
+
+    Args:
+        blocks: each ``(rows, frames)``; overwritten.
+
+    Returns:
+        ``(rows of the first block, frames)``.
+    """
+    highest = blocks[0].copy()
+    for block in blocks[1:]:
+        np.maximum(highest[: len(block)], block, out=highest[: len(block)])
+    total = np.zeros_like(highest)
+    for block in blocks:
+        np.subtract(block, highest[: len(block)], out=block)
+        np.exp(block, out=block)
+        total[: len(block)] += block
     np.log(total, out=total)
     total += highest
     return total

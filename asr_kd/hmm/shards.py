@@ -94,8 +94,8 @@ class _Worker:
     settings: AlignmentSettings
     hmm: KaldiHmm | None = None
     compiler: GraphCompiler | None = None
-    graphs: dict[int, list[TranscriptGraph]] = field(default_factory=dict)
-    alignments: dict[int, list[Alignment]] = field(default_factory=dict)
+    graphs: dict[int, TranscriptGraph] = field(default_factory=dict)
+    alignments: dict[int, Alignment] = field(default_factory=dict)
 
     def use(self, definition: HmmDefinition) -> KaldiHmm:
         """Take up a model; graphs stay while the tree does."""
@@ -107,12 +107,17 @@ class _Worker:
             self.hmm.set_transitions(definition.transition_counts)
         return self.hmm
 
-    def graphs_of(self, shard: int) -> list[TranscriptGraph]:
-        if shard not in self.graphs:
+    def graph(self, place: int) -> TranscriptGraph:
+        """The graph of one utterance, made when it is first needed."""
+        if place not in self.graphs:
             assert self.compiler is not None
-            ids = [self.corpus.index.ids[place] for place in self.ranges[shard]]
-            self.graphs[shard] = [self.compiler.compile(self.corpus.transcripts[name]) for name in ids]
-        return self.graphs[shard]
+            words = self.corpus.transcripts[self.corpus.index.ids[place]]
+            self.graphs[place] = self.compiler.compile(words)
+        return self.graphs[place]
+
+    def places(self, shard: int, stride: int) -> list[int]:
+        """Every `stride`-th utterance of the corpus that is in the shard."""
+        return [place for place in self.ranges[shard] if place % stride == 0]
 
     def features(self, place: int) -> np.ndarray:
         return add_deltas(self.mfcc[self.corpus.index.span(place)])
@@ -127,27 +132,28 @@ def initialise(corpus: Corpus, settings: AlignmentSettings) -> None:
     _workers[:] = [_Worker(corpus, mfcc, shard_ranges(corpus.index), settings)]
 
 
-def start_equally(shard: int, definition: HmmDefinition, seed: int) -> None:
-    """Give every utterance its equal alignment."""
+def start_equally(shard: int, definition: HmmDefinition, stride: int, seed: int) -> None:
+    """Give every `stride`-th utterance its equal alignment."""
     worker = _workers[0]
     worker.use(definition)
     index = worker.corpus.index
-    worker.alignments[shard] = [
-        align_equally(
-            graph, int(index.lengths[place]), derive_seed(seed, "equal alignment", index.ids[place]) % 2**31
-        )
-        for place, graph in zip(worker.ranges[shard], worker.graphs_of(shard), strict=True)
-    ]
+    for place in worker.places(shard, stride):
+        own_seed = derive_seed(seed, "equal alignment", index.ids[place]) % 2**31
+        worker.alignments[place] = align_equally(worker.graph(place), int(index.lengths[place]), own_seed)
 
 
-def training_pass(shard: int, definition: HmmDefinition, gmms: DiagonalGmms, realign: bool) -> PassResult:
-    """Realign if asked to, and accumulate the statistics of one pass."""
+def training_pass(
+    shard: int, definition: HmmDefinition, gmms: DiagonalGmms, stride: int, realign: bool
+) -> PassResult:
+    """Realign every `stride`-th utterance if asked to, and accumulate the statistics of one pass."""
     worker = _workers[0]
     hmm = worker.use(definition)
-    features = [worker.features(place) for place in worker.ranges[shard]]
+    places = worker.places(shard, stride)
+    features = [worker.features(place) for place in places]
     if realign:
-        worker.alignments[shard] = _align_all(worker, hmm, shard, features, gmms)
-    paths = worker.alignments[shard]
+        for place, own in zip(places, features, strict=True):
+            worker.alignments[place] = _align(worker, hmm, place, own, gmms)
+    paths = [worker.alignments[place] for place in places]
     done = [(path, own) for path, own in zip(paths, features, strict=True) if path is not None]
     transitions = np.concatenate([path for path, _ in done]) if done else np.zeros(0, dtype=np.int32)
     frames = np.concatenate([own for _, own in done]) if done else np.zeros((0, gmms.dims), np.float32)
@@ -161,51 +167,49 @@ def training_pass(shard: int, definition: HmmDefinition, gmms: DiagonalGmms, rea
 
 
 def tree_pass(
-    shard: int, phone_of_pdf: np.ndarray, class_of_pdf: np.ndarray
+    shard: int,
+    definition: HmmDefinition,
+    gmms: DiagonalGmms,
+    phone_of_pdf: np.ndarray,
+    class_of_pdf: np.ndarray,
 ) -> tree_statistics.TreeStatistics:
-    """Tree statistics out of the monophone alignments of the last pass."""
+    """Tree statistics out of alignments of all utterances with monophones."""
     worker = _workers[0]
-    assert worker.hmm is not None
-    pdf_of_transition = worker.hmm.pdf_of_transition
-    pieces = [
-        tree_statistics.accumulate(
-            tree_statistics.utterance_events(pdf_of_transition[path], phone_of_pdf, class_of_pdf),
-            worker.features(place),
-        )
-        for place, path in zip(worker.ranges[shard], worker.alignments[shard], strict=True)
-        if path is not None
-    ]
-    return tree_statistics.merge(pieces, 3 * worker.mfcc.shape[1])
+    hmm = worker.use(definition)
+    pieces = []
+    for place in worker.ranges[shard]:
+        features = worker.features(place)
+        path = _align(worker, hmm, place, features, gmms)
+        if path is not None:
+            events = tree_statistics.utterance_events(hmm.pdf_of_transition[path], phone_of_pdf, class_of_pdf)
+            pieces.append(tree_statistics.accumulate(events, features))
+    return tree_statistics.merge(pieces, gmms.dims)
 
 
 def label_pass(shard: int, definition: HmmDefinition, gmms: DiagonalGmms) -> list[Alignment]:
     """The pdf of every frame of every utterance of the shard."""
     worker = _workers[0]
     hmm = worker.use(definition)
-    features = [worker.features(place) for place in worker.ranges[shard]]
-    return _pdfs(hmm, _align_all(worker, hmm, shard, features, gmms))
+    paths = [_align(worker, hmm, place, worker.features(place), gmms) for place in worker.ranges[shard]]
+    return _pdfs(hmm, paths)
 
 
 def score_pass(shard: int, definition: HmmDefinition, scores: Sequence[np.ndarray]) -> list[Alignment]:
     """The same with given log likelihoods ``(frames, senones)`` of each utterance."""
     worker = _workers[0]
     hmm = worker.use(definition)
-    ids = [worker.corpus.index.ids[place] for place in worker.ranges[shard]]
-    paths = [
-        align(hmm, graph, table[:, graph.pdfs], worker.settings, name)
-        for name, graph, table in zip(ids, worker.graphs_of(shard), scores, strict=True)
-    ]
+    paths = []
+    for place, table in zip(worker.ranges[shard], scores, strict=True):
+        graph = worker.graph(place)
+        own = table[:, graph.pdfs]
+        paths.append(align(hmm, graph, own, worker.settings, worker.corpus.index.ids[place]))
     return _pdfs(hmm, paths)
 
 
-def _align_all(
-    worker: _Worker, hmm: KaldiHmm, shard: int, features: Sequence[np.ndarray], gmms: DiagonalGmms
-) -> list[Alignment]:
-    ids = [worker.corpus.index.ids[place] for place in worker.ranges[shard]]
-    return [
-        align(hmm, graph, gmms.log_likelihoods(own, graph.pdfs), worker.settings, name)
-        for name, graph, own in zip(ids, worker.graphs_of(shard), features, strict=True)
-    ]
+def _align(worker: _Worker, hmm: KaldiHmm, place: int, features: np.ndarray, gmms: DiagonalGmms) -> Alignment:
+    graph = worker.graph(place)
+    scores = gmms.log_likelihoods(features, graph.pdfs)
+    return align(hmm, graph, scores, worker.settings, worker.corpus.index.ids[place])
 
 
 def _pdfs(hmm: KaldiHmm, paths: Sequence[Alignment]) -> list[Alignment]:

@@ -27,6 +27,8 @@ from asr_kd.seeding import generator
 
 # Mixtures grow over this share of the passes, as in Kaldi's recipes; the rest settles them.
 GROWING_SHARE = 0.7
+# Monophones have few parameters: in a larger corpus they learn from utterances of an hour, evenly spread.
+MONOPHONE_FRAMES = 360_000
 # Utterances that give the Gaussian of all speech: enough for a mean and a variance.
 GLOBAL_UTTERANCES = 200
 
@@ -61,8 +63,9 @@ def train_gmm_hmm(
     pieces = len(shards.shard_ranges(index))
     with ShardWorkers(min(workers, pieces), "GMM training", shards.initialise, (corpus, settings)) as pool:
         trainer = _Trainer(pool, pieces, seed, _global_gaussian(index, mfcc))
-        monophones = trainer.monophones(phones, config)
-        triphones, gmms = trainer.triphones(monophones, config)
+        stride = max(1, round(index.total_frames / MONOPHONE_FRAMES))
+        monophones = trainer.monophones(phones, config, stride)
+        triphones, gmms = trainer.triphones(*monophones, config)
     return GmmHmm(triphones, gmms, settings)
 
 
@@ -77,28 +80,30 @@ class _Trainer:
         self._seed = seed
         self._mean, self._variance = everything
 
-    def monophones(self, phones: PhoneTable, config: GmmConfig) -> HmmDefinition:
-        """Train monophones from a flat start; the workers keep the last alignments."""
+    def monophones(
+        self, phones: PhoneTable, config: GmmConfig, stride: int
+    ) -> tuple[HmmDefinition, DiagonalGmms]:
+        """Train monophones from a flat start, on every `stride`-th utterance."""
         tree = monophone_tree({phone: states_of(phones, phone) for phone in phones.numbers})
         definition = HmmDefinition(phones, write_topology(phones), tree.to_bytes())
         pdfs = KaldiHmm(definition).pdfs
         gmms = DiagonalGmms.single(np.tile(self._mean, (pdfs, 1)), np.tile(self._variance, (pdfs, 1)))
-        deque(self._run(shards.start_equally, definition, self._seed), maxlen=0)
+        deque(self._run(shards.start_equally, definition, stride, self._seed), maxlen=0)
         passes = config.monophone_passes
         realigned = {*range(1, 10), *range(10, passes, 3)}
-        definition, _ = self._passes(
-            "monophones", definition, gmms, passes, config.monophone_gaussians, realigned
+        return self._passes(
+            "monophones", definition, gmms, passes, config.monophone_gaussians, realigned, stride
         )
-        return definition
 
-    def triphones(self, monophones: HmmDefinition, config: GmmConfig) -> tuple[HmmDefinition, DiagonalGmms]:
-        """Grow a tree from the monophone alignments and train its leaves."""
+    def triphones(
+        self, monophones: HmmDefinition, monophone_gmms: DiagonalGmms, config: GmmConfig
+    ) -> tuple[HmmDefinition, DiagonalGmms]:
+        """Grow a tree from alignments with monophones and train its leaves."""
         phones = monophones.phones
         owners = [(phone, state) for phone in phones.numbers for state in range(states_of(phones, phone))]
         phone_of_pdf, class_of_pdf = (np.array(column) for column in zip(*owners, strict=True))
-        statistics = tree_statistics.merge(
-            self._run(shards.tree_pass, phone_of_pdf, class_of_pdf), len(self._mean)
-        )
+        pieces = self._run(shards.tree_pass, monophones, monophone_gmms, phone_of_pdf, class_of_pdf)
+        statistics = tree_statistics.merge(pieces, len(self._mean))
         questions = cluster_questions(statistics, phones.speech, phones.silence)
         tree, leaves = build_tree(statistics, phones, questions, config.leaves)
         say(f"align: a tree of {len(leaves)} senones for {len(statistics.counts)} triphone states seen")
@@ -128,12 +133,13 @@ class _Trainer:
         passes: int,
         gaussians: int,
         realigned: Container[int],
+        stride: int = 1,
     ) -> tuple[HmmDefinition, DiagonalGmms]:
         """Expectation-maximisation along Viterbi alignments, which are renewed in the passes `realigned`."""
         random = generator(self._seed, "gmm", name)
         initial, growing = len(gmms.weights), max(1, round(GROWING_SHARE * passes))
         for number in track(range(passes), passes, name, "pass"):
-            total = self._statistics(definition, gmms, number in realigned)
+            total = self._statistics(definition, gmms, stride, number in realigned)
             if not total.gmm.frames:
                 raise AsrKdError(
                     f"align: no utterance could be aligned with {name}; check transcripts and audio, "
@@ -152,10 +158,12 @@ class _Trainer:
         )
         return definition, gmms
 
-    def _statistics(self, definition: HmmDefinition, gmms: DiagonalGmms, realign: bool) -> shards.PassResult:
+    def _statistics(
+        self, definition: HmmDefinition, gmms: DiagonalGmms, stride: int, realign: bool
+    ) -> shards.PassResult:
         total: shards.PassResult | None = None
         # Added up in the order of the shards, so that rounding does not depend on which worker was first.
-        for result in self._run(shards.training_pass, definition, gmms, realign):
+        for result in self._run(shards.training_pass, definition, gmms, stride, realign):
             if total is None:
                 total = result
             else:
