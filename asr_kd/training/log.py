@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from asr_kd.artifacts import replace_file
 
 LOG_FILE = "log.jsonl"
@@ -24,6 +22,8 @@ def write_log(folder: Path, records: Sequence[dict[str, Any]]) -> None:
 
 def draw_curve(folder: Path, records: Sequence[dict[str, Any]], title: str) -> None:
     """Draw ``curve.png``: by epoch, loss and dev cross entropy, and beside them dev frame accuracy."""
+    from matplotlib.figure import Figure  # takes long to load, and is needed last
+
     figure = Figure(figsize=(9, 3.5), layout="constrained")
     left, right = figure.subplots(1, 2)
     epochs = [record["epoch"] for record in records]
