@@ -15,6 +15,8 @@ from asr_kd.errors import AsrKdError
 from asr_kd.frames import FrameIndex
 from asr_kd.scoring.wer import ErrorCounts
 
+# Where hybrid systems with 10 ms frames mostly end up: successive frames are far from independent.
+USUAL_SCALE = 0.1
 # Decodes all of dev (True) or its coarse part (False) with pairs (acoustic scale, beam).
 Evaluate = Callable[[Sequence[tuple[float, float]], bool], Sequence[ErrorCounts]]
 # The errors with each of several acoustic scales.
@@ -39,6 +41,11 @@ class ScaleGrid:
                 f"decode.acoustic_scales={list(scales)}: give one or more positive scales in ascending order"
             )
         self.scales = tuple(scales)
+
+    @property
+    def start(self) -> int:
+        """The place of the scale closest to `USUAL_SCALE`."""
+        return min(range(len(self)), key=lambda place: abs(math.log(self.scales[place] / USUAL_SCALE)))
 
     def __len__(self) -> int:
         return len(self.scales)
@@ -139,7 +146,7 @@ def tune(evaluate: Evaluate, settings: DecodeConfig, coarse: bool) -> Tuning:
     def errors_at(whole: bool) -> ErrorsAt:
         return lambda scales: [count.errors for count in try_scales(scales, beams[-1], whole)]
 
-    place = len(grid) // 2
+    place = grid.start
     if len(grid) > 1:
         if coarse:
             place = walk_down(errors_at(False), grid, place, step=2)
@@ -158,14 +165,18 @@ def tune(evaluate: Evaluate, settings: DecodeConfig, coarse: bool) -> Tuning:
 def _smallest_beam(
     counts_at: Callable[[float], ErrorCounts], tuning: Tuning, beams: Sequence[float], tolerance: float
 ) -> float:
-    """The smallest beam whose WER, at the chosen scale, is at most `tolerance` points above the largest's."""
+    """The smallest beam whose WER, at the chosen scale, is at most `tolerance` points above the largest's.
+
+    One error more is always tolerated: on a small dev it is more than the tolerance, and decides nothing.
+    """
     known = {
         trial.beam: trial.counts
         for trial in tuning.trials
         if trial.whole and trial.acoustic_scale == tuning.acoustic_scale
     }
     largest = known[beams[-1]] if beams[-1] in known else counts_at(beams[-1])
+    allowed = largest.errors + max(1.0, tolerance / 100 * largest.words)
     for beam in beams[:-1]:
-        if counts_at(beam).wer <= largest.wer + tolerance / 100:
+        if counts_at(beam).errors <= allowed:
             return beam
     return beams[-1]

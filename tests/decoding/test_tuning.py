@@ -53,15 +53,21 @@ def test_scales_are_compared_at_the_largest_beam_and_no_decoding_is_done_twice()
     valley = Valley(0.1)
     tune(valley, DecodeConfig(), True)
     assert len(set(valley.calls)) == len(valley.calls)
-    assert {beam for scale, beam, _ in valley.calls if scale != 0.1} == {13.0}
+    assert {beam for scale, beam, _ in valley.calls if scale != 0.1} == {max(DecodeConfig().beams)}
 
 
 @pytest.mark.parametrize(
-    ("cost", "beam"), [({9.0: 1, 11.0: 0}, 9.0), ({9.0: 2, 11.0: 1}, 11.0), ({9.0: 9, 11.0: 2}, 13.0)]
+    ("tolerance", "cost", "beam"),
+    [
+        (0.5, {9.0: 5, 11.0: 0}, 9.0),
+        (0.5, {9.0: 6, 11.0: 5}, 11.0),
+        (0.5, {9.0: 9, 11.0: 6}, 13.0),
+        (0.0, {9.0: 2, 11.0: 1}, 11.0),  # a single error decides nothing
+    ],
 )
-def test_smallest_beam_within_a_tenth_of_a_point(cost: dict[float, int], beam: float) -> None:
-    tuning = tune(Valley(0.1, cost), DecodeConfig(beams=[13.0, 9.0, 11.0]), False)
-    assert tuning.beam == beam
+def test_smallest_beam_within_the_tolerance(tolerance: float, cost: dict[float, int], beam: float) -> None:
+    settings = DecodeConfig(beams=[13.0, 9.0, 11.0], beam_tolerance=tolerance)
+    assert tune(Valley(0.1, cost), settings, False).beam == beam
 
 
 def test_one_scale_is_taken_as_given() -> None:
