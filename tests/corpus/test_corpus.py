@@ -59,9 +59,19 @@ def test_a_local_copy_may_lie_one_folder_deeper(tmp_path: Path):
 
 
 def test_part_names_and_lines(tmp_path: Path):
-    assert part_names("a, b,") == ["a", "b"]
+    assert part_names("a + b+") == ["a", "b"]
     (tmp_path / "a.txt").write_bytes(b"A\r\n\n \nB")
     assert [line.strip() for line in read_lines(tmp_path / "a.txt")] == ["A", "B"]
     (tmp_path / "a.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(AsrKdError, match="not UTF-8"):
         read_lines(tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_sample_of_speakers_has_every_kind_in_its_share(seed: int):
+    # As in AN4: names begin with the sex of the speaker.
+    names = [f"f{number:02d}" for number in range(21)] + [f"m{number:02d}" for number in range(53)]
+    _, dev = hold_out_speakers([Utterance(name, name, "a.wav", "A") for name in names], 0, seed)
+    women = sum(utterance.speaker.startswith("f") for utterance in dev)
+    assert len(dev) == 7
+    assert 1 <= women <= 3

@@ -24,7 +24,7 @@ def test_parts_are_joined_and_any_extension_is_found(tmp_path: Path):
     write_part(tmp_path, "a", "19")
     write_part(tmp_path, "b", "20", "opus")
     write_part(tmp_path, "c", "21")
-    corpus = prepare(config(tmp_path, train="a,b", test="c"), tmp_path / "downloads")
+    corpus = prepare(config(tmp_path, train="a+b", test="c"), tmp_path / "downloads")
     assert [(u.id, u.speaker, u.text) for u in corpus.parts["train"]] == [
         ("19-198-0000", "19", "CHAPTER ONE"),
         ("19-198-0001", "19", "IT'S"),
