@@ -1,0 +1,94 @@
+"""Whole recipes: every recipe has a row here. The slow tier (`make test-recipes`)."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asr_kd import cli
+
+RECIPES = sorted(path.parent.name for path in (Path(__file__).parents[2] / "recipes").glob("*/recipe.yaml"))
+
+
+@dataclass(frozen=True)
+class Row:
+    """How a recipe is run here, and bounds on its test WER by kind of system, in percent."""
+
+    recipe: str
+    settings: tuple[str, ...] = ()
+    at_most: dict[str, float] = field(default_factory=dict)
+
+
+ROWS = [
+    # Synthetic: bounds that only a broken road exceeds.
+    Row("mini", (), {"gmm": 30.0, "member": 25.0, "student": 25.0}),
+    Row("an4", ("data.source={corpora}/an4",), {"gmm": 9.0, "member": 7.0}),
+    Row("speechocean762", ("data.source={corpora}/speechocean762",), {"gmm": 75.0, "member": 68.0}),
+    Row(
+        "librispeech_small",
+        (
+            "data.source={corpora}/librispeech",
+            "data.parts.train=train-small",
+            "data.parts.test=test-small",
+            "data.lm_text={corpora}/librispeech/lm_text.txt",
+            "data.dev_speakers=4",
+            "lms.trigram.arpa=null",
+        ),
+        {"gmm": 60.0, "member": 50.0},
+    ),
+    # The way in for one's own data, on a corpus that lies in Kaldi data directories.
+    Row(
+        "kaldi_dir",
+        (
+            "data.source={corpora}/speechocean762",
+            "data.lexicon={corpora}/speechocean762/resource/lexicon.txt",
+            "train.members=2",
+            "train.optimiser.epochs=2",
+        ),
+        {"member": 80.0},
+    ),
+]
+
+
+def test_every_recipe_has_a_row() -> None:
+    assert sorted(row.recipe for row in ROWS) == RECIPES
+
+
+@pytest.mark.recipe
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.recipe)
+def test_recipe_runs_to_its_report(row: Row, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    settings = list(row.settings)
+    if any("{corpora}" in setting for setting in settings):
+        corpora = request.getfixturevalue("corpora")
+        settings = [setting.replace("{corpora}", str(corpora)) for setting in settings]
+    assert cli.main(["run", f"recipe={row.recipe}", f"work={tmp_path}", *settings]) == 0
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert (tmp_path / "report" / "report.md").is_file()
+    for kind, bound in row.at_most.items():
+        rates = [
+            100 * system["metrics"]["test"]["wer"] for system in report["systems"] if system["kind"] == kind
+        ]
+        assert rates, f"no system of kind {kind}"
+        assert sum(rates) / len(rates) <= bound, f"{kind}: {rates}"
+
+
+@pytest.mark.recipe
+def test_number_of_workers_changes_no_byte(tmp_path: Path) -> None:
+    for workers in (1, 2):
+        work = tmp_path / str(workers)
+        settings = [f"work={work}", f"workers={workers}", "stop_stage=decode", "train.optimiser.epochs=1"]
+        assert cli.main(["run", "recipe=mini", *settings]) == 0
+    assert _content(tmp_path / "1") == _content(tmp_path / "2")
+
+
+def _content(work: Path) -> dict[str, Any]:
+    """A hash of every file of every artefact; reports hold times and are left out."""
+    return {
+        file.relative_to(work).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        for folder in ("data", "features", "align", "train", "distill", "decode")
+        for file in sorted((work / folder).rglob("*"))
+        if file.is_file()
+    }

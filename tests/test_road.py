@@ -1,0 +1,83 @@
+"""The whole road, very small: from synthesised speech to the report, then again with nothing to do."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from asr_kd import cli
+
+SMALL = [
+    "recipe=mini",
+    "data.mini.speakers=8",
+    "data.mini.dev_speakers=2",
+    "data.mini.test_speakers=2",
+    "data.mini.utterances_per_speaker=12",
+    "align.gmm.monophone_passes=6",
+    "align.gmm.triphone_passes=6",
+    "align.gmm.leaves=60",
+    "align.gmm.gaussians=300",
+    "models.member.hidden_layers=1",
+    "models.student.hidden_layers=1",
+    "train.members=2",
+    "train.optimiser.epochs=2",
+    "distill.students.student.optimiser.epochs=2",
+    "bench.seconds_of_audio=5",
+    "bench.passes=1",
+    "workers=1",
+]
+
+
+@pytest.fixture(scope="module")
+def road(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The settings of a finished run; its folder is the last one's value."""
+    work = tmp_path_factory.mktemp("road")
+    settings = [*SMALL, f"data.downloads={work}/corpora", f"work={work}/exp"]
+    assert cli.main(["run", *settings]) == 0
+    return settings
+
+
+def work_of(settings: list[str]) -> Path:
+    return Path(settings[-1].removeprefix("work="))
+
+
+def test_report_holds_every_system(road: list[str]) -> None:
+    report = json.loads((work_of(road) / "report" / "report.json").read_text())
+    kinds = {system["name"]: system["kind"] for system in report["systems"]}
+    assert kinds == {
+        "gmm": "gmm",
+        "member-0": "member",
+        "member-1": "member",
+        "ensemble": "ensemble",
+        "student": "student",
+    }
+    for system in report["systems"]:
+        assert system["metrics"]["test"]["words"] == system["metrics"]["test"]["words"] > 0
+        assert 0 <= system["metrics"]["test"]["wer"] < 1
+    assert set(report["gap_closed"]["student"]) >= {"frame_accuracy", "cross_entropy"}
+
+
+def test_second_run_does_nothing_again(road: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    made = {path: path.stat().st_mtime_ns for path in work_of(road).rglob("manifest.json")}
+    assert cli.main(["run", *road, "stop_stage=decode"]) == 0
+    assert {path: path.stat().st_mtime_ns for path in work_of(road).rglob("manifest.json")} == made
+    assert "up to date" in capsys.readouterr().out
+
+
+def test_changed_setting_repeats_what_depends_on_it(road: list[str]) -> None:
+    made = {path: path.stat().st_mtime_ns for path in work_of(road).rglob("manifest.json")}
+    changed = [*road, "distill.students.student.temperature=4", "stage=distill", "stop_stage=distill"]
+    assert cli.main(["run", *changed]) == 0
+    again = {path.parent.name for path, time in made.items() if path.stat().st_mtime_ns != time}
+    assert again == {"targets", "student"}
+
+
+def test_damaged_artefact_is_refused_by_name(road: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    file = work_of(road) / "features" / "train" / "fbank.npy"
+    content = file.read_bytes()
+    try:
+        file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        assert cli.main(["run", *road, "stage=features", "stop_stage=features"]) == 1
+    finally:
+        file.write_bytes(content)
+    assert "features/train/fbank.npy" in capsys.readouterr().err
