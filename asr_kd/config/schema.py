@@ -95,6 +95,9 @@ class LmConfig:
     order: int = 3
     arpa: str | None = None  # an ARPA file, or the name of one that the corpus brings; none: train one
     extra_text: bool = True  # train on `data.lm_text` as well as on the training transcripts
+    # Of a model that is trained: n-grams are left out that save less than this share of perplexity; 1e-6
+    # makes the graph of a large vocabulary several times smaller and costs nothing
+    prune: float = 0.0
 
 
 @dataclass
@@ -165,7 +168,9 @@ class DecodeConfig:
     acoustic_scales: list[float] = field(default_factory=lambda: [0.05, 0.07, 0.1, 0.14, 0.2, 0.28, 0.4])
     beams: list[float] = field(default_factory=lambda: [8.0, 9.0, 10.0, 12.0])
     beam_tolerance: float = 0.1  # points of dev WER that a smaller beam may cost; one error at least
-    tuning_seconds: float = 600.0  # of dev audio for the coarse steps of tuning; the fine ones use all of dev
+    tuning_seconds: float = (
+        600.0  # of dev audio, a share of every speaker's, that scale and beam are tuned on
+    )
     max_active: int = 2000
     lm: str | None = None  # a name of `lms`: the one the report's headline is about; none: the first
 

@@ -5,6 +5,8 @@ import io
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
+from kaldingram.prune import ArpaParser
+from kaldingram.prune import prune as prune_model
 from kaldingram.train import NgramCounts
 
 from asr_kd.errors import AsrKdError
@@ -19,7 +21,7 @@ def train_arpa(
     order: int,
     path: Path,
     vocabulary: Collection[str],
-    minimum_counts: Sequence[int] = (),
+    prune: float = 0.0,
 ) -> None:
     """Train a back-off Kneser-Ney model over a fixed vocabulary and write it in ARPA format.
 
@@ -32,7 +34,8 @@ def train_arpa(
         order: of the longest n-grams, 1 to 5.
         path: of the ARPA file.
         vocabulary: the words that the model must know.
-        minimum_counts: for each order from 1, n-grams seen more rarely are left out; 0 keeps all.
+        prune: leave out n-grams whose absence raises the model's perplexity by less than this share (entropy
+            pruning, Stolcke 1998); 0 keeps all.
 
     Raises:
         AsrKdError: the order is out of range, or there are no sentences.
@@ -50,13 +53,21 @@ def train_arpa(
     # The library draws progress bars of every little step.
     with contextlib.redirect_stderr(io.StringIO()):
         counts.cal_discounting_constants()
-        if any(minimum_counts):
-            counts.apply_count_cutoffs([*minimum_counts[:order], *[0] * (order - len(minimum_counts))])
         counts.cal_f()
         _smooth_unigrams(counts, known)
         counts.cal_bow()
         with path.open("w", encoding="utf-8") as file:
             counts.print_as_arpa(file)
+        # Count cutoffs would be quicker, but leave bigrams behind that have no probability.
+        if prune > 0:
+            _prune(path, prune)
+
+
+def _prune(path: Path, threshold: float) -> None:
+    parser = ArpaParser()
+    model = parser.loadf(path, encoding="utf-8")[0]
+    prune_model(model, threshold, 2)
+    parser.dumpf(model, path, encoding="utf-8")
 
 
 def _smooth_unigrams(counts: NgramCounts, vocabulary: set[str]) -> None:

@@ -178,7 +178,8 @@ def _make_graph(config: Config, work: Path, model: Artifact, name: str, lm: LmCo
     inputs = {file: model.manifest["files"][file]["sha256"] for file in STRUCTURE_FILES}
     inputs["lexicon"] = data["lexicon.txt"]["sha256"]
     inputs |= _lm_inputs(work, name, lm, data)
-    settings = {"order": None if lm.arpa else lm.order, "silence_probability": silence}
+    training = None if lm.arpa else {"order": lm.order, "prune": lm.prune}
+    settings = {"training": training, "silence_probability": silence}
     made_from = fingerprint("graph", settings, inputs)
     if find(path, made_from) is not None:
         say(f"graph {name}: up to date")
@@ -187,7 +188,7 @@ def _make_graph(config: Config, work: Path, model: Artifact, name: str, lm: LmCo
     with create(path, made_from) as folder:
         arpa = folder / "G.arpa"
         if lm.arpa is None:
-            train_arpa(_sentences(work, lm), lm.order, arpa, lexicon.entries.keys())
+            train_arpa(_sentences(work, lm), lm.order, arpa, lexicon.entries.keys(), lm.prune)
         else:
             shutil.copyfile(_given_arpa(work, name, lm), arpa)
         size = build_graph(GmmHmm.load(model.path), lexicon, arpa, folder, silence)

@@ -56,11 +56,15 @@ def test_unseen_words_share_evenly_what_is_discounted(tmp_path: Path) -> None:
     assert model["<s>",][0] < 1e-90
 
 
-def test_rare_ngrams_can_be_left_out(tmp_path: Path) -> None:
+def test_ngrams_that_save_little_can_be_left_out(tmp_path: Path) -> None:
     train_arpa(SENTENCES, 3, tmp_path / "all", VOCABULARY)
-    train_arpa(SENTENCES, 3, tmp_path / "cut", VOCABULARY, minimum_counts=[0, 0, 2])
-    everything, cut = _read(tmp_path / "all"), _read(tmp_path / "cut")
-    assert cut.keys() < everything.keys() and any(len(ngram) == 3 for ngram in cut)
+    train_arpa(SENTENCES, 3, tmp_path / "pruned", VOCABULARY, prune=0.01)
+    everything, pruned = _read(tmp_path / "all"), _read(tmp_path / "pruned")
+    assert pruned.keys() < everything.keys() and any(len(ngram) == 3 for ngram in pruned)
+    assert {ngram for ngram in everything if len(ngram) == 1} <= pruned.keys()
+    words = [*VOCABULARY, "<unk>", "</s>"]
+    for history in {ngram[:-1] for ngram in pruned}:
+        assert sum(_probability(pruned, history, word) for word in words) == pytest.approx(1, abs=1e-3)
 
 
 def test_settings_are_checked(tmp_path: Path) -> None:
