@@ -43,7 +43,7 @@ def decode_part(
     Args:
         pool: where the work is done; its workers keep the graphs they have loaded.
         graph: folder with ``HCLG.fst`` and ``words.txt``.
-        columns: the graph's `highest_input_label()`.
+        columns: from `count_columns`.
         scored: what to search.
         settings: each gives one decoding of the part.
         description: for the progress bar.
@@ -67,6 +67,12 @@ def decode_part(
             for place, hypothesis in zip(items[number].places, found[number], strict=True)
         )
     return decodings
+
+
+def count_columns(pool: WorkerPool, graph: Path) -> int:
+    """The `highest_input_label()` of a graph, by a worker: it keeps the graph that it has loaded for it."""
+    ((_, columns),) = pool.map(_count_columns, [graph], f"{graph.name}: counting its senones")
+    return columns
 
 
 def split_utterances(index: FrameIndex, chosen: Sequence[int], frames: int) -> list[list[int]]:
@@ -96,6 +102,10 @@ class _Item:
 @lru_cache
 def _loaded_graph(folder: Path) -> Graph:
     return load_graph(folder)
+
+
+def _count_columns(graph: Path) -> int:
+    return _loaded_graph(graph).highest_input_label()
 
 
 def _search_utterances(item: _Item) -> list[Hypothesis]:

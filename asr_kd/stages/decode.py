@@ -12,11 +12,10 @@ from typing import Any
 from asr_kd import artifacts
 from asr_kd.config import Config
 from asr_kd.decoding.acoustic import load_scorer, score_part
-from asr_kd.decoding.decode import Scored, decode_part
-from asr_kd.decoding.graph import load_graph
+from asr_kd.decoding.decode import Scored, count_columns, decode_part
 from asr_kd.decoding.search import Hypothesis, SearchSettings
 from asr_kd.decoding.systems import System, recipe_systems
-from asr_kd.decoding.tuning import Tuning, coarse_part, tune
+from asr_kd.decoding.tuning import Tuning, tune, tuning_part
 from asr_kd.frames import FrameIndex
 from asr_kd.jobs import WorkerPool, resolve_workers
 from asr_kd.progress import say
@@ -34,11 +33,11 @@ def run(config: Config, work: Path) -> None:
     Raises:
         AsrKdError: an earlier stage has not finished, or models, labels and graphs do not fit each other.
     """
-    graphs = {lm: _Graph(lm, work / "align" / f"graph-{lm}") for lm in config.lms}
     # All systems are looked at before the first is decoded: what is missing shows at once.
     todo = [(system, _stale(config, work, system)) for system in recipe_systems(config, work)]
     # One pool for all systems: workers load torch and the graphs once.
     with WorkerPool(resolve_workers(config.workers)) as pool:
+        graphs = {lm: _Graph(lm, work / "align" / f"graph-{lm}", pool) for lm in config.lms}
         for system, stale in todo:
             if not stale:
                 say(f"decode/*/{system.name}: up to date")
@@ -65,10 +64,11 @@ def _stale(config: Config, work: Path, system: System) -> dict[str, dict[str, An
 class _Graph:
     lm: str
     folder: Path
+    pool: WorkerPool
 
     @cached_property
     def columns(self) -> int:
-        return load_graph(self.folder).highest_input_label()
+        return count_columns(self.pool, self.folder)
 
 
 @dataclass(frozen=True)
@@ -126,15 +126,11 @@ class _Decoding:
         self._graph, self._scores, self._pool = graph, scores, pool
         self._index = {part: FrameIndex.load(work / "features" / part) for part in PARTS}
         self._references = {part: read_references(work / "data" / f"{part}.jsonl") for part in PARTS}
-        frames = config.decode.tuning_seconds * 1000 / config.features.frame_shift_milliseconds
-        self._coarse = coarse_part(self._index["dev"], frames)
-        # Of all of dev, so that the decoding that won need not be done again.
-        self._dev: dict[tuple[float, float], dict[str, Hypothesis]] = {}
 
     def write(self, folder: Path) -> None:
-        tuning = tune(self._evaluate, self._config.decode, self._coarse is not None)
+        tuning = tune(self._evaluate, self._config.decode)
         chosen = (tuning.acoustic_scale, tuning.beam)
-        decoded = {"dev": self._dev[chosen], "test": self._decode("test", [chosen])[0]}
+        decoded = {part: self._decode(part, [chosen])[0] for part in PARTS}
         for part, hypotheses in decoded.items():
             write_transcripts(folder / f"{part}.txt", _words(hypotheses))
         metrics = self._metrics(tuning, decoded)
@@ -146,10 +142,10 @@ class _Decoding:
             f"(dev {metrics['parts']['dev']['wer']:.2%}), scale {chosen[0]}, beam {chosen[1]}"
         )
 
-    def _evaluate(self, pairs: Sequence[tuple[float, float]], whole: bool) -> list[ErrorCounts]:
-        decodings = self._decode("dev", pairs, None if whole else self._coarse)
-        if whole:
-            self._dev.update(zip(pairs, decodings, strict=True))
+    def _evaluate(self, pairs: Sequence[tuple[float, float]]) -> list[ErrorCounts]:
+        """Word errors on the tuning part of dev with pairs (acoustic scale, beam)."""
+        frames = self._config.decode.tuning_seconds * 1000 / self._config.features.frame_shift_milliseconds
+        decodings = self._decode("dev", pairs, tuning_part(self._index["dev"], frames))
         references = self._references["dev"]
         return [
             total(count_errors({name: references[name] for name in found}, _words(found)).values())

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 import pytest
 
 from asr_kd.config import DecodeConfig
-from asr_kd.decoding.tuning import ScaleGrid, coarse_part, tune, walk_down
+from asr_kd.decoding.tuning import ScaleGrid, tune, tuning_part, walk_down
 from asr_kd.errors import AsrKdError
 from asr_kd.frames import FrameIndex
 from asr_kd.scoring.wer import ErrorCounts
@@ -18,10 +18,10 @@ class Valley:
     def __init__(self, best: float, beam_errors: dict[float, int] | None = None) -> None:
         self.best = best
         self.beam_errors = beam_errors or {}
-        self.calls: list[tuple[float, float, bool]] = []
+        self.calls: list[tuple[float, float]] = []
 
-    def __call__(self, pairs: Sequence[tuple[float, float]], whole: bool) -> list[ErrorCounts]:
-        self.calls += [(scale, beam, whole) for scale, beam in pairs]
+    def __call__(self, pairs: Sequence[tuple[float, float]]) -> list[ErrorCounts]:
+        self.calls += pairs
         return [
             ErrorCounts(
                 1000, 50 + round(40 * abs(math.log(scale / self.best))) + self.beam_errors.get(beam, 0)
@@ -31,29 +31,24 @@ class Valley:
 
 
 @pytest.mark.parametrize("best", SCALES)
-@pytest.mark.parametrize("coarse", [True, False])
-def test_finds_the_valley_wherever_it_is(best: float, coarse: bool) -> None:
-    valley = Valley(best)
-    tuning = tune(valley, DecodeConfig(), coarse)
+def test_finds_the_valley_wherever_it_is(best: float) -> None:
+    tuning = tune(Valley(best), DecodeConfig(acoustic_scales=SCALES))
     assert tuning.acoustic_scale == pytest.approx(best)
-    assert tuning.beyond_grid == (best in (SCALES[0], SCALES[-1]))
-    assert len(tuning.trials) == len(valley.calls)
-    assert {whole for _, _, whole in valley.calls} == ({True, False} if coarse else {True})
+    assert tuning.at_edge == (best in (SCALES[0], SCALES[-1]))
 
 
 @pytest.mark.parametrize(("best", "found"), [(0.0125, 0.01302), (1.5, 1.666)])
 def test_extends_the_grid_until_the_best_is_inside(best: float, found: float) -> None:
-    tuning = tune(Valley(best), DecodeConfig(), False)
+    tuning = tune(Valley(best), DecodeConfig(acoustic_scales=SCALES))
     assert tuning.acoustic_scale == pytest.approx(found, rel=1e-3)
-    assert tuning.beyond_grid
     assert tuning.to_json()["best_scale_at_edge_of_grid"] is True
 
 
 def test_scales_are_compared_at_the_largest_beam_and_no_decoding_is_done_twice() -> None:
     valley = Valley(0.1)
-    tune(valley, DecodeConfig(), True)
-    assert len(set(valley.calls)) == len(valley.calls)
-    assert {beam for scale, beam, _ in valley.calls if scale != 0.1} == {max(DecodeConfig().beams)}
+    tuning = tune(valley, DecodeConfig(beams=[8.0, 10.0, 12.0]))
+    assert valley.calls == [(0.07, 12.0), (0.1, 12.0), (0.14, 12.0), (0.1, 8.0)]
+    assert [(trial.acoustic_scale, trial.beam) for trial in tuning.trials] == valley.calls
 
 
 @pytest.mark.parametrize(
@@ -67,29 +62,30 @@ def test_scales_are_compared_at_the_largest_beam_and_no_decoding_is_done_twice()
 )
 def test_smallest_beam_within_the_tolerance(tolerance: float, cost: dict[float, int], beam: float) -> None:
     settings = DecodeConfig(beams=[13.0, 9.0, 11.0], beam_tolerance=tolerance)
-    assert tune(Valley(0.1, cost), settings, False).beam == beam
+    assert tune(Valley(0.1, cost), settings).beam == beam
 
 
 def test_one_scale_is_taken_as_given() -> None:
     valley = Valley(0.3)
-    tuning = tune(valley, DecodeConfig(acoustic_scales=[0.1], beams=[10.0]), True)
-    assert (tuning.acoustic_scale, tuning.beam, tuning.beyond_grid) == (0.1, 10.0, False)
-    assert valley.calls == [(0.1, 10.0, True)]
+    tuning = tune(valley, DecodeConfig(acoustic_scales=[0.1], beams=[10.0]))
+    assert (tuning.acoustic_scale, tuning.beam, tuning.at_edge) == (0.1, 10.0, False)
+    assert valley.calls == [(0.1, 10.0)]
 
 
-def test_the_coarse_part_is_spread_over_dev() -> None:
+def test_the_tuning_part_is_spread_over_dev() -> None:
     index = FrameIndex.from_lengths([str(n) for n in range(10)], ["s"] * 10, [100] * 10)
-    assert coarse_part(index, 1000) is None
-    assert coarse_part(index, 400) == [0, 3, 6, 9]
+    assert tuning_part(index, 1000) == list(range(10))
+    assert tuning_part(index, 400) == [0, 3, 6, 9]
 
 
-def test_ties_stay_near_the_start() -> None:
-    assert walk_down(lambda scales: [7] * len(scales), ScaleGrid(SCALES), 3, 1) == 3
+def test_ties_stay_at_the_usual_scale() -> None:
+    grid = ScaleGrid(SCALES)
+    assert grid[walk_down(lambda scales: [7] * len(scales), grid)] == 0.1
 
 
 @pytest.mark.parametrize("scales", [[], [0.2, 0.1], [0.0, 0.1], [0.1, 0.1]])
 def test_what_is_no_grid_is_refused(scales: list[float]) -> None:
     with pytest.raises(AsrKdError, match="acoustic_scales"):
-        tune(Valley(0.1), DecodeConfig(acoustic_scales=scales), False)
+        tune(Valley(0.1), DecodeConfig(acoustic_scales=scales))
     with pytest.raises(AsrKdError, match="beams"):
-        tune(Valley(0.1), DecodeConfig(beams=[]), False)
+        tune(Valley(0.1), DecodeConfig(beams=[]))

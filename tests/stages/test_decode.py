@@ -8,7 +8,6 @@ import pytest
 
 from asr_kd.artifacts import Artifact
 from asr_kd.config import Config
-from asr_kd.decoding.systems import System, recipe_systems
 from asr_kd.errors import AsrKdError
 from asr_kd.scoring.transcripts import read_references, read_transcripts
 from asr_kd.scoring.wer import count_errors, total
@@ -18,25 +17,20 @@ from tests.work_folder import make_model, make_work
 NETWORKS = ("member-0", "member-1", "ensemble", "student")
 
 
-def networks(config: Config, work: Path) -> list[System]:
-    """The tiny recipe has no alignment model."""
-    return [system for system in recipe_systems(config, work) if system.kind != "gmm"]
-
-
-@pytest.fixture(autouse=True)
-def without_gmm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode, "recipe_systems", networks)
+def make_networks(work: Path, noise: float = 0.5, lms: tuple[str, ...] = ("bigram",)) -> Config:
+    """A recipe whose graph was given, so that there is no GMM to decode."""
+    config = make_work(work, noise=noise, lms=lms)
+    config.align.hclg = "given"
+    return config
 
 
 @pytest.fixture(scope="module")
 def decoded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Path]:
     """A decoded recipe; tests that change it work on a copy."""
     work = tmp_path_factory.mktemp("work")
-    config = make_work(work, noise=0.7, lms=("bigram", "loop"))
-    config.decode.tuning_seconds = 0.5  # a coarse part: dev has about 2 s
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decode, "recipe_systems", networks)
-        decode.run(config, work)
+    config = make_networks(work, noise=0.7, lms=("bigram", "loop"))
+    config.decode.tuning_seconds = 1.0  # dev has about 2 s
+    decode.run(config, work)
     return config, work
 
 
@@ -87,13 +81,13 @@ def test_parameters_of_an_ensemble_are_those_of_its_members(decoded: tuple[Confi
 def test_scale_and_beam_are_tuned_on_dev_alone(decoded: tuple[Config, Path]) -> None:
     folder = decoded[1] / "decode" / "bigram" / "student"
     tuning, metrics = read(folder / "tuning.json"), read(folder / "metrics.json")
-    whole = [trial for trial in tuning["trials"] if trial["dev"] == "all"]
-    assert {trial["words"] for trial in whole} == {metrics["parts"]["dev"]["words"]}
-    assert {trial["dev"] for trial in tuning["trials"]} == {"coarse part", "all"}
-    fewest = min(trial["errors"] for trial in whole if trial["beam"] == 20.0)
-    assert fewest in [
-        trial["errors"] for trial in whole if trial["acoustic_scale"] == tuning["acoustic_scale"]
-    ]
+    dev = list(read_references(decoded[1] / "data" / "dev.jsonl").values())
+    # Every third utterance: they make about a second.
+    assert {trial["words"] for trial in tuning["trials"]} == {sum(map(len, dev[::3]))}
+    fewest = min(trial["errors"] for trial in tuning["trials"] if trial["beam"] == 20.0)
+    chosen = [trial for trial in tuning["trials"] if trial["acoustic_scale"] == tuning["acoustic_scale"]]
+    assert chosen[0]["errors"] == fewest
+    assert metrics["beam"] == tuning["beam"]
 
 
 def test_a_second_run_decodes_only_what_changed_whatever_the_workers(
@@ -115,14 +109,14 @@ def test_a_second_run_decodes_only_what_changed_whatever_the_workers(
 
 
 def test_models_of_other_senones_are_refused(tmp_path: Path) -> None:
-    config = make_work(tmp_path)
+    config = make_networks(tmp_path)
     make_model(tmp_path / "train" / "member-0", seed=0, senones=4)
     with pytest.raises(AsrKdError, match=r"member-0 knows 4 senones, but the labels have 3"):
         decode.run(config, tmp_path)
 
 
 def test_a_missing_model_is_named(tmp_path: Path) -> None:
-    config = make_work(tmp_path)
+    config = make_networks(tmp_path)
     config.train.members = 3
     with pytest.raises(AsrKdError, match=r"member-2"):
         decode.run(config, tmp_path)
