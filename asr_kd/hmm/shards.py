@@ -24,6 +24,8 @@ from asr_kd.seeding import derive_seed
 # A shard is about two and a half minutes of speech, more where the corpus would fall into too many.
 SHARD_FRAMES = 16_000
 MAX_SHARDS = 64
+# Derivatives are kept in memory (156 bytes a frame) for corpora up to five and a half hours.
+MAX_KEPT_FRAMES = 2_000_000
 
 Alignment = np.ndarray | None
 
@@ -96,6 +98,7 @@ class _Worker:
     compiler: GraphCompiler | None = None
     graphs: dict[int, TranscriptGraph] = field(default_factory=dict)
     alignments: dict[int, Alignment] = field(default_factory=dict)
+    kept_features: dict[int, np.ndarray] = field(default_factory=dict)
 
     def use(self, definition: HmmDefinition) -> KaldiHmm:
         """Take up a model; graphs stay while the tree does."""
@@ -120,7 +123,13 @@ class _Worker:
         return [place for place in self.ranges[shard] if place % stride == 0]
 
     def features(self, place: int) -> np.ndarray:
-        return add_deltas(self.mfcc[self.corpus.index.span(place)])
+        """Cepstra of an utterance with derivatives, ``(frames, 3 * cepstra)`` float32."""
+        if place in self.kept_features:
+            return self.kept_features[place]
+        features = add_deltas(self.mfcc[self.corpus.index.span(place)])
+        if self.corpus.index.total_frames <= MAX_KEPT_FRAMES:
+            self.kept_features[place] = features
+        return features
 
 
 _workers: list[_Worker] = []
