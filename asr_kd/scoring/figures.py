@@ -85,19 +85,24 @@ def _training(report: Mapping[str, Any], logs: Mapping[str, list[dict[str, Any]]
 
 
 def _speed(report: Mapping[str, Any]) -> Figure | None:
-    """Test WER against the real-time factor from audio to words."""
+    """Test WER, with its interval, against the real-time factor from audio to words."""
     measured = [system for system in report["systems"] if "rtf" in system]
     if not measured:
         return None
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     for system in measured:
-        x, y = system["rtf"]["total"], 100 * system["metrics"]["test"]["wer"]
-        axes.plot(x, y, "o", color=_COLOURS[system["kind"]])
+        metrics, colour = system["metrics"]["test"], _COLOURS[system["kind"]]
+        x, y = system["rtf"]["total"], 100 * metrics["wer"]
+        ends = [100 * metrics["interval"]["low"], 100 * metrics["interval"]["high"]]
+        axes.plot([x, x], ends, color=colour, linewidth=2)
+        axes.plot(x, y, "o", color=colour)
         axes.annotate(system["name"], (x, y), xytext=(6, 4), textcoords="offset points")
-    axes.set_xscale("log")
-    axes.set_xlabel("real-time factor, audio to words, one thread")
-    axes.set_ylabel("test WER in %")
+    threads = report["provenance"]["settings"]["bench"]["threads"]
+    axes.margins(x=0.2)
+    axes.set_xlim(left=0)
+    axes.set_xlabel(f"real-time factor, audio to words, {threads} thread(s)")
+    axes.set_ylabel("test WER in %, 95 % interval")
     return figure
 
 
