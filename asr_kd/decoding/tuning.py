@@ -147,8 +147,7 @@ def tune(evaluate: Evaluate, settings: DecodeConfig) -> Tuning:
         counts_at(grid.scales, beams[-1])
     tuning.acoustic_scale = grid[place]
     (largest,) = [trial.counts for trial in tuning.trials if trial.acoustic_scale == tuning.acoustic_scale]
-    # On a small dev part one error is more than the tolerance, and decides nothing.
-    allowed = largest.errors + max(1.0, settings.beam_tolerance / 100 * largest.words)
+    allowed = largest.errors + settings.beam_tolerance / 100 * largest.words
     tuning.beam = next(
         (beam for beam in beams[:-1] if counts_at([tuning.acoustic_scale], beam)[0].errors <= allowed),
         beams[-1],
