@@ -73,7 +73,7 @@ def test_malformed_directories_are_refused_by_name(tmp_path: Path, change: dict,
 def test_a_missing_directory_lists_those_there_are(tmp_path: Path):
     write(tmp_path / "train", **GOOD)
     write(tmp_path / "more", wav_scp="v b.wav\n", utt2spk="v t\n", text="v B\n")
-    parts = read_parts(tmp_path, PartsConfig(train="train,more", dev=None, test="more"))
+    parts = read_parts(tmp_path, PartsConfig(train="train+more", dev=None, test="more"))
     assert [utterance.id for utterance in parts["train"]] == ["u", "v"]
     assert parts["train"][1].audio == str(tmp_path / "b.wav") and "dev" not in parts
     with pytest.raises(AsrKdError, match=r"data\.parts\.test: .*eval is no Kaldi.*there are more, train"):
