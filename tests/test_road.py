@@ -41,6 +41,14 @@ def work_of(settings: list[str]) -> Path:
     return Path(settings[-1].removeprefix("work="))
 
 
+def times_made(settings: list[str]) -> dict[Path, int]:
+    """When each artefact was made. The report is written at the end of every run."""
+    work = work_of(settings)
+    return {
+        path: path.stat().st_mtime_ns for path in work.rglob("manifest.json") if path.parent.name != "report"
+    }
+
+
 def test_report_holds_every_system(road: list[str]) -> None:
     report = json.loads((work_of(road) / "report" / "report.json").read_text())
     kinds = {system["name"]: system["kind"] for system in report["systems"]}
@@ -52,23 +60,23 @@ def test_report_holds_every_system(road: list[str]) -> None:
         "student": "student",
     }
     for system in report["systems"]:
-        assert system["metrics"]["test"]["words"] == system["metrics"]["test"]["words"] > 0
+        assert system["metrics"]["test"]["words"] > 0
         assert 0 <= system["metrics"]["test"]["wer"] < 1
     assert set(report["gap_closed"]["student"]) >= {"frame_accuracy", "cross_entropy"}
 
 
 def test_second_run_does_nothing_again(road: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    made = {path: path.stat().st_mtime_ns for path in work_of(road).rglob("manifest.json")}
+    made = times_made(road)
     assert cli.main(["run", *road, "stop_stage=decode"]) == 0
-    assert {path: path.stat().st_mtime_ns for path in work_of(road).rglob("manifest.json")} == made
+    assert times_made(road) == made
     assert "up to date" in capsys.readouterr().out
 
 
 def test_changed_setting_repeats_what_depends_on_it(road: list[str]) -> None:
-    made = {path: path.stat().st_mtime_ns for path in work_of(road).rglob("manifest.json")}
+    made = times_made(road)
     changed = [*road, "distill.students.student.temperature=4", "stage=distill", "stop_stage=distill"]
     assert cli.main(["run", *changed]) == 0
-    again = {path.parent.name for path, time in made.items() if path.stat().st_mtime_ns != time}
+    again = {path.parent.name for path, time in times_made(road).items() if made[path] != time}
     assert again == {"targets", "student"}
 
 
