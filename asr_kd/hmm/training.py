@@ -90,7 +90,7 @@ class _Trainer:
         gmms = DiagonalGmms.single(np.tile(self._mean, (pdfs, 1)), np.tile(self._variance, (pdfs, 1)))
         deque(self._run(shards.start_equally, definition, stride, self._seed), maxlen=0)
         passes = config.monophone_passes
-        realigned = {*range(1, 8), *range(9, passes, 3)}
+        realigned = {*range(1, 10), *range(10, passes, 3)}
         return self._passes(
             "monophones", definition, gmms, passes, config.monophone_gaussians, realigned, stride
         )
@@ -109,7 +109,7 @@ class _Trainer:
         say(f"align: a tree of {len(leaves)} senones for {len(statistics.counts)} triphone states seen")
         definition = HmmDefinition(phones, monophones.topology, tree.to_bytes())
         passes = config.triphone_passes
-        realigned = {0, 2, *range(5, passes, 5)}
+        realigned = {0, 1, 2, *range(4, passes, 4)}
         return self._passes(
             "triphones", definition, self._leaf_gaussians(leaves), passes, config.gaussians, realigned
         )
