@@ -41,7 +41,7 @@ format: setup  ## put the code into its canonical form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup  ## measure real-time factors of recipe=NAME's systems anew
+bench: setup  ## measure real-time factors of recipe=NAME's systems
 	$(BIN)/asr-kd run recipe=$(recipe) stage=bench $(SETTINGS) $(args)
 
 validate: setup  ## check the corpus of recipe=NAME and name everything that is wrong with it

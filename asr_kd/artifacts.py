@@ -109,8 +109,15 @@ def changes(path: Path, expected: Mapping[str, Any]) -> list[str]:
     """Why the artefact at `path` is stale: dotted names of settings and inputs that changed."""
     if not (path / MANIFEST).exists():
         return ["not made yet"]
-    old, new = _flatten(Artifact(path).manifest["fingerprint"]), _flatten(json.loads(json.dumps(expected)))
-    return sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+    return differences(Artifact(path).manifest["fingerprint"], expected)
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """The dotted names of values that are not the same in two nested mappings."""
+    flat_old, flat_new = _flatten(json.loads(json.dumps(old))), _flatten(json.loads(json.dumps(new)))
+    return sorted(
+        name for name in flat_old.keys() | flat_new.keys() if flat_old.get(name) != flat_new.get(name)
+    )
 
 
 @contextmanager
@@ -131,13 +138,6 @@ def create(path: Path, made_from: Mapping[str, Any]) -> Iterator[Path]:
     yield partial
     mark.unlink()
     _publish(partial, path, expected)
-
-
-def make(path: Path, made_from: Mapping[str, Any]) -> Artifact:
-    """The artefact at `path` after `create` has finished."""
-    artifact = Artifact(path)
-    assert artifact.manifest["fingerprint"] == json.loads(json.dumps(made_from))
-    return artifact
 
 
 @contextmanager

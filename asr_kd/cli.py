@@ -13,8 +13,8 @@ asr-kd VERB [recipe=NAME] [setting=value ...]
 
   run        run a recipe's stages, from audio to the report (stage=, stop_stage= by number or name)
   validate   check a recipe's corpus and name everything that is wrong with it
-  export-labels to=FOLDER
-             write a recipe's senone labels as Kaldi text, one <part>.txt a part
+  export-labels to=FOLDER [format=ark]
+             write a recipe's senone labels for Kaldi, one <part>.txt (or .ark) a part
   settings   print every setting of a recipe with its value
 
 A recipe is a folder of recipes/ or the path of a folder with a recipe.yaml. Every setting that
@@ -62,11 +62,11 @@ def _validate(settings: Sequence[str]) -> None:
 def _export_labels(settings: Sequence[str]) -> None:
     from asr_kd.stages import align
 
-    folders = [setting.removeprefix("to=") for setting in settings if setting.startswith("to=")]
-    if len(folders) != 1:
-        raise AsrKdError("export-labels needs one to=FOLDER, where the label files are written")
-    config = load([setting for setting in settings if not setting.startswith("to=")])
-    align.export_labels(Path(config.work), Path(folders[0]))
+    own = dict(setting.split("=", 1) for setting in settings if setting.startswith(("to=", "format=")))
+    if "to" not in own or own.get("format", "txt") not in {"txt", "ark"}:
+        raise AsrKdError("export-labels needs to=FOLDER, and knows format=txt and format=ark")
+    config = load([setting for setting in settings if not setting.startswith(("to=", "format="))])
+    align.export_labels(Path(config.work), Path(own["to"]), f".{own.get('format', 'txt')}")
 
 
 def _settings(settings: Sequence[str]) -> None:

@@ -3,14 +3,18 @@
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-from asr_kd.artifacts import replace_file
+from asr_kd import artifacts
 from asr_kd.config import Config
+from asr_kd.config.stages import stage_settings
 from asr_kd.errors import AsrKdError
 from asr_kd.progress import say
+
+SETTINGS_FILE = "settings.json"  # what each stage was last finished with
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,7 @@ class Stage:
 
     Attributes:
         number: as users count; the numbers are those of the documentation and never change.
-        name: also the name of its module in `asr_kd.stages`.
+        name: also the name of its module in `asr_kd.stages` and of its folder.
         makes: what it writes, in a few words.
     """
 
@@ -70,7 +74,9 @@ def run(config: Config) -> None:
     work.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     for stage in STAGES:
-        if first.number <= stage.number <= last.number:
+        if stage.number < first.number:
+            _check_earlier(stage, first, config, work)
+        elif stage.number <= last.number:
             _run_stage(stage, config, work)
     if last.number >= find_stage("decode", "stage").number:
         from asr_kd.scoring import report
@@ -78,6 +84,26 @@ def run(config: Config) -> None:
         report.write(config, work)
         say(f"report: {work / 'report' / 'report.md'}")
     say(f"{config.recipe}: finished in {_clock(time.monotonic() - started)}")
+
+
+def _check_earlier(stage: Stage, first: Stage, config: Config, work: Path) -> None:
+    """Refuse what an earlier stage left behind if it is damaged, or made with other settings than today's."""
+    for manifest in sorted((work / stage.name).rglob(artifacts.MANIFEST)):
+        artifacts.Artifact(manifest.parent).verify()
+    made_with = _recorded(work).get(stage.name)
+    changed = artifacts.differences(made_with, stage_settings(config, stage.name)) if made_with else []
+    if changed:
+        raise AsrKdError(
+            f"stage={first.name} would go on from what stage {stage.name} made with other settings "
+            f"({', '.join(changed)}); start at stage={stage.name}, or leave these settings as they were"
+        )
+
+
+def _recorded(work: Path) -> dict[str, Any]:
+    """The settings that each stage last finished with."""
+    path = work / SETTINGS_FILE
+    recorded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return recorded
 
 
 def _run_stage(stage: Stage, config: Config, work: Path) -> None:
@@ -90,17 +116,19 @@ def _run_stage(stage: Stage, config: Config, work: Path) -> None:
 
 
 def _record(work: Path, stage: Stage, seconds: float, config: Config) -> None:
-    """Append to ``stages.jsonl`` when a stage ran and how long it took; the report reads it."""
-    path = work / "stages.jsonl"
+    """Note with what settings a stage finished and how long it took: later stages and the report read it."""
+    settings = stage_settings(config, stage.name)
     line = {
         "stage": stage.name,
         "seconds": round(seconds, 2),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "settings": settings,
     }
-    with path.open("a", encoding="utf-8") as file:
+    with (work / "stages.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
-    with replace_file(work / "settings.json") as temporary:
-        temporary.write_text(json.dumps(asdict(config), indent=1) + "\n", encoding="utf-8")
+    with artifacts.replace_file(work / SETTINGS_FILE) as temporary:
+        content = _recorded(work) | {stage.name: settings}
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def _clock(seconds: float) -> str:

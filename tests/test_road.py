@@ -80,12 +80,24 @@ def test_changed_setting_repeats_what_depends_on_it(road: list[str]) -> None:
     assert again == {"targets", "student"}
 
 
-def test_damaged_artefact_is_refused_by_name(road: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_later_stage_refuses_what_was_made_with_other_settings(
+    road: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["run", *road, "train.optimiser.epochs=9", "stage=decode"]) == 1
+    message = capsys.readouterr().err
+    assert "train.optimiser.epochs" in message
+    assert "stage=train" in message
+
+
+@pytest.mark.parametrize("stage", ["features", "distill"])
+def test_damaged_artefact_is_refused_by_name(
+    road: list[str], capsys: pytest.CaptureFixture[str], stage: str
+) -> None:
     file = work_of(road) / "features" / "train" / "fbank.npy"
     content = file.read_bytes()
     try:
         file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-        assert cli.main(["run", *road, "stage=features", "stop_stage=features"]) == 1
+        assert cli.main(["run", *road, f"stage={stage}", f"stop_stage={stage}"]) == 1
     finally:
         file.write_bytes(content)
     assert "features/train/fbank.npy" in capsys.readouterr().err

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from omegaconf import MISSING
+# What Hydra takes for a setting that must be given; its name is not imported, for the runtime has no Hydra.
+MISSING = "???"
 
 
 @dataclass

@@ -90,6 +90,24 @@ def out_of_vocabulary(utterances: Iterable[Utterance], lexicon: Lexicon) -> dict
     }
 
 
+# What Kaldi's lexicons call silence, spoken noise and other noise.
+NOISES = {"SIL", "SPN", "NSN"}
+
+
+def without_noises(lexicon: Lexicon) -> Lexicon:
+    """The lexicon without entries such as ``!SIL SIL`` and ``<UNK> SPN``, which are no words to recognise.
+
+    Kaldi's lexicons carry them; silence has a model of its own here, and their phones are not speech.
+    """
+    return Lexicon(
+        {
+            word: pronunciations
+            for word, pronunciations in lexicon.entries.items()
+            if not all(set(phones) <= NOISES for phones in pronunciations)
+        }
+    )
+
+
 def without_stress(lexicon: Lexicon) -> Lexicon:
     """The lexicon without stress digits, if that makes its phones those of cmudict; else unchanged."""
     bare = {phone.rstrip("012") for phone in lexicon.phones}

@@ -129,6 +129,8 @@ def tune(evaluate: Evaluate, settings: DecodeConfig) -> Tuning:
     Raises:
         AsrKdError: the settings are no grid.
     """
+    if settings.tuning_seconds <= 0:
+        raise AsrKdError(f"decode.tuning_seconds={settings.tuning_seconds}: give a positive length")
     if not settings.beams:
         raise AsrKdError("decode.beams is empty: give at least one beam")
     grid, beams = ScaleGrid(settings.acoustic_scales), sorted(settings.beams)

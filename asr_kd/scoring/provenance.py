@@ -13,6 +13,7 @@ from typing import Any
 from asr_kd import __version__
 from asr_kd.artifacts import MANIFEST, Artifact
 from asr_kd.config import Config
+from asr_kd.config.stages import stage_settings
 from asr_kd.scoring.results import Results
 
 _PACKAGES = ("numpy", "torch", "kaldi-hmm-gmm", "kaldi-decoder", "kaldifst", "jiwer")
@@ -21,7 +22,7 @@ _INPUTS = ("data", "features/*", "align/*", "train/*", "distill/*", "bench")
 
 def provenance(config: Config, work: Path, results: Results) -> dict[str, Any]:
     """Everything needed to say what made a report, and to make it again."""
-    seconds = stage_seconds(work / "stages.jsonl")
+    seconds = stage_seconds(work / "stages.jsonl", config)
     return {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "written": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -33,18 +34,19 @@ def provenance(config: Config, work: Path, results: Results) -> dict[str, Any]:
     }
 
 
-def stage_seconds(path: Path) -> dict[str, float]:
-    """How long each stage worked, by the lines of ``stages.jsonl``.
+def stage_seconds(path: Path, config: Config) -> dict[str, float]:
+    """How long each stage worked with today's settings, by the lines of ``stages.jsonl``.
 
-    A stage that was interrupted worked in several runs, and one that was up to date took a moment; the
-    longest run of each stage is what it takes.
+    A stage that was interrupted worked in several runs, and one that was up to date took a moment: all are
+    added up.
     """
-    longest: dict[str, float] = {}
+    seconds: dict[str, float] = {}
     if path.is_file():
         for line in path.read_text(encoding="utf-8").splitlines():
             entry = json.loads(line)
-            longest[entry["stage"]] = max(entry["seconds"], longest.get(entry["stage"], 0.0))
-    return longest
+            if entry["settings"] == json.loads(json.dumps(stage_settings(config, entry["stage"]))):
+                seconds[entry["stage"]] = seconds.get(entry["stage"], 0.0) + entry["seconds"]
+    return seconds
 
 
 def _versions() -> dict[str, str]:

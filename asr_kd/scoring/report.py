@@ -18,7 +18,7 @@ SCHEMA_VERSION = 1
 # With fewer speakers than this, resampling whole speakers says little; utterances are resampled instead.
 FEW_SPEAKERS = 20
 _COUNTS = ("wer", "errors", "words", "substitutions", "deletions", "insertions", "utterances", "not_final")
-_FRAME_MEASURES = ("frame_accuracy", "cross_entropy")
+_FRAME_MEASURES = {"frame_accuracy": True, "cross_entropy": False}  # whether more is better
 
 
 def write(config: Config, work: Path) -> None:
@@ -124,18 +124,21 @@ def _gaps(systems: list[dict[str, Any]], mean_single: dict[str, Any]) -> dict[st
     single, ensemble = mean_single["metrics"]["test"], ensembles[0]["metrics"]["test"]
     return {
         student["name"]: {
-            name: gap_closed(student["metrics"]["test"][name], single[name], ensemble[name])
-            for name in _FRAME_MEASURES
+            name: gap_closed(student["metrics"]["test"][name], single[name], ensemble[name], more_is_better)
+            for name, more_is_better in _FRAME_MEASURES.items()
         }
         for student in students
     }
 
 
-def gap_closed(student: float | None, single: float | None, ensemble: float | None) -> float | None:
-    """(student - single) / (ensemble - single); none where a value is missing or nothing is gained."""
-    if student is None or single is None or ensemble is None or ensemble == single:
+def gap_closed(
+    student: float | None, single: float | None, ensemble: float | None, more_is_better: bool
+) -> float | None:
+    """(student - single) / (ensemble - single); none where a value or the gain is missing."""
+    if student is None or single is None or ensemble is None:
         return None
-    return (student - single) / (ensemble - single)
+    gain = ensemble - single if more_is_better else single - ensemble
+    return (student - single) / (ensemble - single) if gain > 0 else None
 
 
 def _comparisons(seed: int, results: Results) -> list[dict[str, Any]]:

@@ -36,6 +36,7 @@ def run(config: Config, work: Path) -> None:
     Raises:
         AsrKdError: settings that exclude each other, or whatever training, import or graphs find wrong.
     """
+    _check(config)
     if config.align.hclg:
         _check_foreign(config)
         for name in config.lms:
@@ -70,6 +71,14 @@ def export_labels(work: Path, folder: Path, suffix: str = ".txt") -> None:
         with replace_file(folder / f"{part}{suffix}") as temporary:
             write_labels(temporary, utterance_labels(index, flat))
     say(f"labels of {', '.join(PARTS)}: {folder}")
+
+
+def _check(config: Config) -> None:
+    gmm = config.align.gmm
+    if min(gmm.monophone_passes, gmm.triphone_passes) < 1:
+        raise AsrKdError("align.gmm.monophone_passes and align.gmm.triphone_passes: give at least 1")
+    if config.align.realign.rounds < 0:
+        raise AsrKdError(f"align.realign.rounds={config.align.realign.rounds}: give 0 for none, or more")
 
 
 def _check_foreign(config: Config) -> None:

@@ -30,8 +30,17 @@ def run(config: Config, work: Path) -> None:
     systems = choose_systems(config, work)
     lm = headline_lm(config)
     decodings = {system.name: artifacts.Artifact(work / "decode" / lm / system.name) for system in systems}
-    settings = {"bench": asdict(config.bench), "systems": list(decodings), "lm": lm}
-    made_from = artifacts.fingerprint("bench", settings, decodings)
+    if config.bench.passes < 1 or config.bench.threads < 1:
+        raise AsrKdError("bench.passes and bench.threads: give at least 1")
+    settings = {
+        "bench": asdict(config.bench),
+        "features": asdict(config.features),
+        "systems": list(decodings),
+        "lm": lm,
+        "processor": _processor(),
+    }
+    graph = artifacts.Artifact(work / "align" / f"graph-{lm}")
+    made_from = artifacts.fingerprint("bench", settings, {**decodings, "graph": graph})
     if artifacts.find(work / "bench", made_from) is not None:
         say("bench: up to date")
         return

@@ -110,7 +110,7 @@ def _load(config: Config) -> Source:
         path = Path(settings.lexicon).expanduser()
         if not path.is_file():
             raise AsrKdError(f"data.lexicon={settings.lexicon}: there is no such file")
-        corpus.lexicon = vocabulary.without_stress(Lexicon.read(path))
+        corpus.lexicon = vocabulary.without_stress(vocabulary.without_noises(Lexicon.read(path)))
         corpus.whole_lexicon = True
     parts = dict(corpus.parts)
     if not parts.get("dev"):

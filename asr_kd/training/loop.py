@@ -246,6 +246,8 @@ def _check(settings: OptimiserConfig, train: FrameData, dev: FrameData, name: st
     for key, value in at_least_one.items():
         if value < 1:
             raise AsrKdError(f"{name}: optimiser.{key}={value}: give at least 1")
+    if settings.gradient_clip <= 0:
+        raise AsrKdError(f"{name}: optimiser.gradient_clip={settings.gradient_clip}: give a positive norm")
     if not 0.0 <= settings.warmup_fraction < 1.0:
         raise AsrKdError(f"{name}: optimiser.warmup_fraction={settings.warmup_fraction}: give 0 to below 1")
     for part, data in (("train", train), ("dev", dev)):

@@ -1,6 +1,6 @@
 from asr_kd.corpus.lexicon import Lexicon
 from asr_kd.corpus.manifest import Utterance
-from asr_kd.corpus.vocabulary import build, out_of_vocabulary, without_stress
+from asr_kd.corpus.vocabulary import build, out_of_vocabulary, without_noises, without_stress
 
 
 def utterances(*texts: str) -> list[Utterance]:
@@ -46,3 +46,16 @@ def test_stress_goes_only_from_the_phones_of_cmudict():
     assert without_stress(Lexicon.from_mapping({"A": [["AH0"], ["AH1"]]})).entries == {"A": [("AH",)]}
     tones = Lexicon.from_mapping({"A": [["a1"], ["a2"]]})
     assert without_stress(tones) == tones
+
+
+def test_noises_of_kaldi_lexicons_are_no_words():
+    given = {
+        "!SIL": [["SIL"]],
+        "<UNK>": [["SPN"]],
+        "DOG": [["D", "AO1", "G"]],
+        "HM": [["SPN"], ["HH", "AH0", "M"]],
+    }
+    spoken = without_stress(without_noises(Lexicon.from_mapping(given)))
+    assert spoken.entries["DOG"] == [("D", "AO", "G")]
+    assert "HM" in spoken
+    assert not {"!SIL", "<UNK>"} & spoken.entries.keys()

@@ -9,6 +9,7 @@ import pytest
 
 from asr_kd import artifacts
 from asr_kd.config import Config
+from asr_kd.config.stages import stage_settings
 from asr_kd.errors import AsrKdError
 from asr_kd.scoring import report
 from tests.scoring.decodings import write_decodings
@@ -135,14 +136,16 @@ def test_the_same_bytes_twice_except_for_when(recipe: tuple[Config, Path]) -> No
 
 def test_provenance(recipe: tuple[Config, Path]) -> None:
     config, work = recipe
+    train, decode = (stage_settings(config, stage) for stage in ("train", "decode"))
     lines = [
-        {"stage": "train", "seconds": 60.0},
-        {"stage": "train", "seconds": 0.1},
-        {"stage": "decode", "seconds": 9},
+        {"stage": "train", "seconds": 60.0, "settings": train},
+        {"stage": "train", "seconds": 0.5, "settings": train},
+        {"stage": "train", "seconds": 900.0, "settings": train | {"seed": 1}},
+        {"stage": "decode", "seconds": 9, "settings": decode},
     ]
     (work / "stages.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     found = written(config, work)["provenance"]
-    assert found["stage_seconds"] == {"train": 60.0, "decode": 9}
+    assert found["stage_seconds"] == {"train": 60.5, "decode": 9}
     assert found["settings"]["data"]["corpus"] == "tiny"
     assert {"data", "align/labels", "train/member-0", "decode/bigram/gmm"} <= set(found["fingerprints"])
     assert found["versions"]["numpy"]
@@ -195,7 +198,17 @@ def test_a_missing_decoding_is_named(recipe: tuple[Config, Path]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "gap"), [((0.6, 0.5, 0.7), 0.5), ((0.6, 0.5, 0.5), None), ((None, 0.5, 0.7), None)]
+    ("values", "more_is_better", "gap"),
+    [
+        ((0.6, 0.5, 0.7), True, 0.5),
+        ((1.2, 1.3, 1.1), False, 0.5),
+        ((0.6, 0.5, 0.5), True, None),
+        ((0.5, 0.6, 0.59), True, None),
+        ((1.2, 1.1, 1.3), False, None),
+        ((None, 0.5, 0.7), True, None),
+    ],
 )
-def test_gap_closed(values: tuple[float | None, float, float], gap: float | None) -> None:
-    assert report.gap_closed(*values) == (pytest.approx(gap) if gap else None)
+def test_gap_closed(
+    values: tuple[float | None, float, float], more_is_better: bool, gap: float | None
+) -> None:
+    assert report.gap_closed(*values, more_is_better) == (pytest.approx(gap) if gap else None)

@@ -1,0 +1,35 @@
+"""Which settings decide what a stage writes."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from typing import Any
+
+from asr_kd.config.schema import Config
+
+_SECTIONS: dict[str, tuple[str, ...]] = {
+    "data": ("data", "lms", "seed"),
+    "features": ("features",),
+    "align": ("align", "lms", "seed"),
+    "train": ("train", "seed"),
+    "distill": ("distill", "seed"),
+    "decode": ("decode",),
+    "bench": ("bench",),
+}
+# The entries of `models` that a stage builds.
+_MODELS: dict[str, Callable[[Config], Iterable[str]]] = {
+    "align": lambda config: [config.align.realign.model] if config.align.realign.rounds else [],
+    "train": lambda config: config.train.models,
+    "distill": lambda config: [student.model for student in config.distill.students.values()],
+}
+
+
+def stage_settings(config: Config, stage: str) -> dict[str, Any]:
+    """The settings that decide what a stage writes, beside what it reads: plain data, by section.
+
+    Settings that only decide how it is done (workers, device, folders) are not among them.
+    """
+    every = asdict(config)
+    settings = {section: every[section] for section in _SECTIONS[stage]}
+    if stage in _MODELS:
+        settings["models"] = {name: config.models.get(name) for name in sorted(set(_MODELS[stage](config)))}
+    return settings
