@@ -99,11 +99,10 @@ def without_noises(lexicon: Lexicon) -> Lexicon:
 
     Kaldi's lexicons carry them; silence has a model of its own here, and their phones are not speech.
     """
-    return Lexicon(
+    return Lexicon.from_mapping(
         {
-            word: pronunciations
+            word: [phones for phones in pronunciations if not set(phones) <= NOISES]
             for word, pronunciations in lexicon.entries.items()
-            if not all(set(phones) <= NOISES for phones in pronunciations)
         }
     )
 
