@@ -105,13 +105,6 @@ def find(path: Path, expected: Mapping[str, Any]) -> Artifact | None:
     return artifact
 
 
-def changes(path: Path, expected: Mapping[str, Any]) -> list[str]:
-    """Why the artefact at `path` is stale: dotted names of settings and inputs that changed."""
-    if not (path / MANIFEST).exists():
-        return ["not made yet"]
-    return differences(Artifact(path).manifest["fingerprint"], expected)
-
-
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """The dotted names of values that are not the same in two nested mappings."""
     flat_old, flat_new = _flatten(json.loads(json.dumps(old))), _flatten(json.loads(json.dumps(new)))

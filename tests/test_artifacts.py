@@ -40,7 +40,8 @@ def test_changed_setting_or_input_is_noticed_and_named(tmp_path: Path) -> None:
     ):
         assert artifacts.find(tmp_path / "a", changed) is None
     changed = artifacts.fingerprint("kind", Settings(80), {"input": "other"})
-    assert artifacts.changes(tmp_path / "a", changed) == ["inputs.input", "settings.bins"]
+    made_from = artifacts.Artifact(tmp_path / "a").manifest["fingerprint"]
+    assert artifacts.differences(made_from, changed) == ["inputs.input", "settings.bins"]
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "delete"])

@@ -1,5 +1,6 @@
 """What every acoustic model offers, and how its settings are checked."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Self, get_args, get_origin, get_type_hints
@@ -38,7 +39,7 @@ class ModelSettings:
             raise AsrKdError(f"models of kind {self.kind!r}: {name}={getattr(self, name)!r} is not {what}")
 
 
-class AcousticModel(nn.Module):
+class AcousticModel(nn.Module, ABC):
     """Frames in, senone logits out, without padding of its own.
 
     Attributes:
@@ -58,9 +59,9 @@ class AcousticModel(nn.Module):
         super().__init__()
         self.settings, self.input_dims, self.senones = settings, input_dims, senones
 
+    @abstractmethod
     def forward(self, frames: Tensor) -> Tensor:
         """``(batch, left_context + n + right_context, input_dims)`` -> logits ``(batch, n, senones)``."""
-        raise NotImplementedError
 
     def description(self) -> dict[str, Any]:
         """What `build` needs to make this architecture again, as plain data."""
