@@ -1,5 +1,5 @@
 """Training: data, loop, schedule, checkpoints, metrics."""
 
-from asr_kd.training.loop import train_model
+from asr_kd.training.loop import Trainer
 
-__all__ = ["train_model"]
+__all__ = ["Trainer"]

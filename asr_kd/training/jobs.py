@@ -14,7 +14,7 @@ from asr_kd.models import build
 from asr_kd.progress import say
 from asr_kd.seeding import derive_seed
 from asr_kd.training.data import FrameData
-from asr_kd.training.loop import train_model
+from asr_kd.training.loop import Trainer
 from asr_kd.training.objectives import Objective
 
 # What decides only how a training is carried out, not what comes out of it.
@@ -74,7 +74,7 @@ def _run(job: TrainingJob) -> None:
     train, dev = job.open_data()
     model = build(job.model, train.dims, job.senones, derive_seed(job.seed, "weights"))
     with create(job.path, job.made_from) as folder:
-        train_model(
+        Trainer(
             model,
             job.objective,
             train,
@@ -84,4 +84,4 @@ def _run(job: TrainingJob) -> None:
             torch.device(job.device),
             folder,
             job.name,
-        )
+        ).run()

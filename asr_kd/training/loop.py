@@ -44,21 +44,12 @@ class Progress:
     records: list[dict[str, Any]] = field(default_factory=list)
 
 
-def train_model(
-    model: AcousticModel,
-    objective: Objective,
-    train: FrameData,
-    dev: FrameData,
-    settings: OptimiserConfig,
-    seed: int,
-    device: torch.device,
-    folder: Path,
-    name: str,
-) -> None:
-    """Train `model` and write its best-on-dev weights, log and curve into `folder`.
+class Trainer:
+    """One training: `run` writes the best-on-dev weights, log and curve into `folder`.
 
     A training that was interrupted in the same folder goes on where its last checkpoint was written, and
-    ends in the same bytes as one that was not (on a CPU, with the same number of threads).
+    ends in the same bytes as one that was not (on a CPU, with the same number of threads). Read `run` first,
+    then `train_epoch` and `update`.
 
     Args:
         model: with its initial weights.
@@ -74,11 +65,6 @@ def train_model(
     Raises:
         AsrKdError: a setting makes no sense, or loss or dev cross entropy is not finite.
     """
-    Trainer(model, objective, train, dev, settings, seed, device, folder, name).run()
-
-
-class Trainer:
-    """One training. Read `run` first, then `train_epoch` and `update`."""
 
     def __init__(
         self,

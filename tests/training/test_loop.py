@@ -16,7 +16,7 @@ from asr_kd.errors import AsrKdError
 from asr_kd.models import build
 from asr_kd.models.inference import log_posteriors
 from asr_kd.models.storage import load_model
-from asr_kd.training import train_model
+from asr_kd.training import Trainer
 from asr_kd.training.checkpoint import load_checkpoint
 from asr_kd.training.data import FrameData, PerFrame
 from asr_kd.training.loop import CHECKPOINT_FILE
@@ -55,7 +55,7 @@ def train(
     data: FrameData | None = None,
 ) -> None:
     folder.mkdir(exist_ok=True)
-    train_model(
+    Trainer(
         build(model, DIMS, SENONES, seed=7),
         objective or HardObjective(),
         data or toy_data(utterances=40),
@@ -65,7 +65,7 @@ def train(
         device=torch.device("cpu"),
         folder=folder,
         name="toy",
-    )
+    ).run()
 
 
 def same_bytes(one: Path, other: Path) -> None:
