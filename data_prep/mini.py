@@ -22,7 +22,7 @@ from asr_kd.jobs import map_processes, resolve_workers
 from asr_kd.progress import say
 from asr_kd.seeding import generator
 
-FORMAT = 1  # raised when the same settings make other audio
+FORMAT = 2  # raised when the same settings make other audio
 
 DIGITS = ["ZERO", "OH", "ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN", "EIGHT", "NINE"]
 LONGEST_NUMBER = 7  # digits
@@ -50,15 +50,15 @@ SLOTS = {
     "topic": ["TIME", "WEATHER"],
 }
 
-# Accents and speakers of espeak-ng that sound like people, not like robots.
+# Accents and speakers of espeak-ng that sound like people, not like robots. Those made by its Klatt synthesiser
+# are left out: it reads memory that it has not written, and says other samples each time.
 VOICES = [
     "en-us", "en", "en-029", "en-gb-scotland", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-gb-x-rp", "en-us-nyc",
 ]  # fmt: skip
 VARIANTS = [
     "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "f1", "f2", "f3", "f4", "f5", "Alex", "Andy", "Annie",
-    "Denis", "Diogo", "Gene", "Henrique", "Hugo", "Lee", "Mario", "Michael", "Mike", "Nguyen", "Reed", "adam",
-    "aunty", "belinda", "benjamin", "boris", "caleb", "david", "ed", "edward", "gustave", "linda", "max",
-    "steph", "travis",
+    "Denis", "Diogo", "Gene", "Henrique", "Hugo", "Lee", "Mario", "Michael", "Mike", "Nguyen", "aunty",
+    "belinda", "boris", "ed", "gustave", "linda", "max", "steph", "travis",
 ]  # fmt: skip
 
 NOISE_SPREAD_DECIBELS = 8.0  # to both sides of the mean signal-to-noise ratio

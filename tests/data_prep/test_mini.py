@@ -8,6 +8,7 @@ import soundfile
 from asr_kd import artifacts
 from asr_kd.config import DataConfig, MiniConfig
 from asr_kd.corpus.corpus import Corpus
+from asr_kd.corpus.espeak import Espeak
 from asr_kd.errors import AsrKdError
 from data_prep import mini
 
@@ -59,6 +60,16 @@ def test_the_same_bytes_come_again(corpus: Corpus, folder: Path, tmp_path: Path)
     assert prepare(tmp_path).lexicon == corpus.lexicon
     digests = {artifacts.Artifact(path / "audio").digest for path in (folder, tmp_path)}
     assert len(digests) == 1
+
+
+def test_every_voice_says_the_same_samples_again() -> None:
+    def spoken(voice: str, variant: str) -> bytes:
+        with Espeak() as engine:
+            return engine.synthesise("set the fan to nine", voice, variant).samples.tobytes()
+
+    for place, variant in enumerate(mini.VARIANTS):
+        voice = mini.VOICES[place % len(mini.VOICES)]
+        assert spoken(voice, variant) == spoken(voice, variant), f"{voice}+{variant}"
 
 
 def test_is_made_once(corpus: Corpus, folder: Path) -> None:
