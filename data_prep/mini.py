@@ -50,7 +50,7 @@ SLOTS = {
     "topic": ["TIME", "WEATHER"],
 }
 
-# Accents and speakers of espeak-ng that sound like people, not like robots. Those made by its Klatt synthesiser
+# Accents and speakers of espeak-ng that sound like people, not like robots. Those of its Klatt synthesiser
 # are left out: it reads memory that it has not written, and says other samples each time.
 VOICES = [
     "en-us", "en", "en-029", "en-gb-scotland", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-gb-x-rp", "en-us-nyc",
