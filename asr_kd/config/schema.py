@@ -76,6 +76,10 @@ class GmmConfig:
     triphone_passes: int = 25
     leaves: int = 400  # upper bound on senones
     gaussians: int = 4000
+    # What triphones model: "deltas" (cepstra and their derivatives), or "lda_mllt" (a projection of nine
+    # frames that tells phones apart, then turned to suit diagonal covariances)
+    transform: str = "lda_mllt"
+    dimensions: int = 40  # of lda_mllt
     beam: float = 10.0
     retry_beam: float = 40.0
     silence_probability: float = 0.5  # of optional silence between words

@@ -84,8 +84,7 @@ class GmmScorer:
         self._model = GmmHmm.load(system.models[0])
         check_senones(system, self._model.senones, log_priors)
         self._log_priors = log_priors
-        gmms = self._model.gmms
-        self.parameter_count = gmms.weights.size + gmms.means.size + gmms.variances.size
+        self.parameter_count = self._model.densities.parameters
 
     def __call__(self, fbank: np.ndarray, mfcc: np.ndarray) -> tuple[np.ndarray, torch.Tensor]:
         """See `Scorer`."""

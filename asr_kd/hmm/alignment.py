@@ -10,6 +10,7 @@ import numpy as np
 from asr_kd.corpus.lexicon import Lexicon
 from asr_kd.errors import AsrKdError
 from asr_kd.hmm.definition import KaldiHmm
+from asr_kd.hmm.tree_statistics import utterance_events
 from asr_kd.lang.lexicon_fst import entries, lexicon_fst
 
 # The scales of Kaldi's recipes: acoustic scores of neighbouring frames are far from independent.
@@ -124,6 +125,25 @@ def align_equally(graph: TranscriptGraph, frames: int, seed: int) -> np.ndarray 
         return None
     labels = kaldifst.get_linear_symbol_sequence(path)[1]
     return np.asarray(labels, dtype=np.int32) if len(labels) == frames else None
+
+
+def retied(path: np.ndarray, before: KaldiHmm, after: KaldiHmm) -> np.ndarray:
+    """The same path through an HMM whose states are tied by another tree (the purpose of convert-ali).
+
+    Args:
+        path: ``(frames,)`` int32 transition ids of `before`.
+        before: the HMM that was aligned with.
+        after: of triphones, with the same phones and topology.
+
+    Returns:
+        ``(frames,)`` int32 transition ids of `after`.
+    """
+    owners = before.owner_of_transition[path]
+    events, inverse = np.unique(utterance_events(owners[:, 0], owners[:, 1]), axis=0, return_inverse=True)
+    known = [after.context.compute(event[:3], event[3]) for event in events.tolist()]
+    pdfs = np.array([pdf for _, pdf in known])[inverse.ravel()]
+    keys = zip(*owners.T.tolist(), pdfs.tolist(), strict=True)
+    return np.array([after.transition_of_owner[key] for key in keys], dtype=np.int32)
 
 
 def check_transcripts(

@@ -1,5 +1,6 @@
 """An HMM without its densities: phones, topology, tree and transitions."""
 
+import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -108,6 +109,29 @@ class KaldiHmm:
     def pdf_of_transition(self) -> np.ndarray:
         """``(transition ids + 1,)`` int32, the pdf of each transition id; entry 0 is unused."""
         return np.asarray(self.transitions.transition_id_to_pdf_array(), dtype=np.int32)
+
+    @cached_property
+    def owner_of_transition(self) -> np.ndarray:
+        """``(transition ids + 1, 3)`` int64, the phone, its HMM state, and the place among the state's
+        transitions; row 0 is unused.
+        """
+        # Their text is all that the wheel shows of a transition state: phone, HMM state, pdfs.
+        texts = map(str, self.transitions.tuples)
+        owners = np.array([re.findall(r"\d+", text)[:2] for text in texts], dtype=np.int64)
+        states = np.asarray(self.transitions.id2state[1:]) - 1
+        firsts = np.asarray(self.transitions.state2id[1:])[states]
+        table = np.zeros((self.transitions.num_transition_ids + 1, 3), dtype=np.int64)
+        table[1:, :2] = owners[states]
+        table[1:, 2] = np.arange(1, len(table)) - firsts
+        return table
+
+    @cached_property
+    def transition_of_owner(self) -> dict[tuple[int, int, int, int], int]:
+        """The transition id of a phone, HMM state, place among the state's transitions, and pdf."""
+        pairs = enumerate(
+            zip(self.owner_of_transition.tolist(), self.pdf_of_transition.tolist(), strict=True)
+        )
+        return {(*owner, pdf): transition for transition, (owner, pdf) in pairs if transition}
 
     def h_transducer(
         self, windows: list[list[int]], transition_scale: float

@@ -1,6 +1,6 @@
 """Diagonal-covariance Gaussian mixtures of all pdfs, as flat arrays."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -106,6 +106,32 @@ class DiagonalGmms:
             scores += constants[:, None]
             result[chunk, order] = _log_sum_exp([scores[a:b] for a, b in pairwise(edges)]).T
         return result
+
+    def responsibilities(
+        self, features: np.ndarray, pdfs: np.ndarray
+    ) -> Iterator[tuple[slice, np.ndarray, np.ndarray, float]]:
+        """Which Gaussians account for frames whose pdf is known, pdf by pdf.
+
+        Args:
+            features: ``(frames, dims)`` float32.
+            pdfs: ``(frames,)`` int, the pdf of each frame; frames of pdf -1 are left out.
+
+        Yields:
+            The Gaussians of a pdf; ``(rows,)`` its frames; ``(gaussians, rows)`` float64 posteriors of the
+            Gaussians; the log likelihood of these frames.
+        """
+        order = np.argsort(pdfs, kind="stable")
+        present, first_rows = np.unique(pdfs[order], return_index=True)
+        for pdf, rows in zip(present, np.split(order, first_rows[1:]), strict=True):
+            if pdf < 0:
+                continue
+            gaussians = slice(int(self.offsets[pdf]), int(self.offsets[pdf + 1]))
+            scores = self.component_log_likelihoods(features[rows], gaussians).astype(np.float64)
+            highest = scores.max(axis=0)
+            posteriors = np.exp(scores - highest)
+            total = posteriors.sum(axis=0)
+            posteriors /= total
+            yield gaussians, rows, posteriors, float(np.sum(highest + np.log(total)))
 
     def _blocks(self, pdfs: np.ndarray) -> list[np.ndarray]:
         """Block k: the k-th Gaussian of each of `pdfs` (by descending size) that has so many."""

@@ -59,23 +59,12 @@ def accumulate(gmms: DiagonalGmms, features: np.ndarray, pdfs: np.ndarray) -> Gm
         pdfs: ``(frames,)`` int, the pdf of each frame; frames of pdf -1 do not count.
     """
     statistics = GmmStatistics.zeros(len(gmms.weights), features.shape[1])
-    order = np.argsort(pdfs, kind="stable")
-    present, first_rows = np.unique(pdfs[order], return_index=True)
-    for pdf, rows in zip(present, np.split(order, first_rows[1:]), strict=True):
-        if pdf < 0:
-            continue
-        gaussians = slice(int(gmms.offsets[pdf]), int(gmms.offsets[pdf + 1]))
-        own = features[rows]
-        scores = gmms.component_log_likelihoods(own, gaussians).astype(np.float64)
-        highest = scores.max(axis=0)
-        posteriors = np.exp(scores - highest)
-        total = posteriors.sum(axis=0)
-        posteriors /= total
-        wide = own.astype(np.float64)
+    for gaussians, rows, posteriors, log_likelihood in gmms.responsibilities(features, pdfs):
+        wide = features[rows].astype(np.float64)
         statistics.occupancy[gaussians] = posteriors.sum(axis=1)
         statistics.first[gaussians] = posteriors @ wide
         statistics.second[gaussians] = posteriors @ (wide * wide)
-        statistics.log_likelihood += float(np.sum(highest + np.log(total)))
+        statistics.log_likelihood += log_likelihood
         statistics.frames += len(rows)
     return statistics
 

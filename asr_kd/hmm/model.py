@@ -15,8 +15,7 @@ from asr_kd.frames import FrameIndex
 from asr_kd.hmm import shards
 from asr_kd.hmm.alignment import AlignmentSettings, check_transcripts
 from asr_kd.hmm.definition import HmmDefinition, KaldiHmm
-from asr_kd.hmm.deltas import add_deltas
-from asr_kd.hmm.gmm import DiagonalGmms
+from asr_kd.hmm.densities import Densities
 from asr_kd.hmm.labels import NO_LABEL
 from asr_kd.hmm.phones import PhoneTable
 from asr_kd.hmm.workers import ShardWorkers
@@ -31,18 +30,18 @@ class GmmHmm:
 
     Attributes:
         definition: phones, topology, tree and transitions.
-        gmms: the densities, over cepstra with first and second derivatives.
+        densities: a mixture for each senone.
         settings: how it aligns.
     """
 
     definition: HmmDefinition
-    gmms: DiagonalGmms
+    densities: Densities
     settings: AlignmentSettings
 
     @property
     def senones(self) -> int:
         """The number of senones (pdf-ids)."""
-        return self.gmms.pdfs
+        return self.densities.gmms.pdfs
 
     @property
     def phones(self) -> PhoneTable:
@@ -63,7 +62,7 @@ class GmmHmm:
         Returns:
             ``(frames, senones)`` float32.
         """
-        return self.gmms.log_likelihoods(add_deltas(mfcc))
+        return self.densities.log_likelihoods(mfcc)
 
     def align(
         self,
@@ -88,7 +87,7 @@ class GmmHmm:
         Raises:
             AsrKdError: a transcript has a word or phone that is unknown.
         """
-        pieces = [(self.definition, self.gmms)] * len(shards.shard_ranges(index))
+        pieces = [(self.definition, self.densities)] * len(shards.shard_ranges(index))
         corpus = shards.Corpus.of(index, mfcc, transcripts, lexicon)
         return self._align(corpus, workers, shards.label_pass, pieces)
 
@@ -164,7 +163,7 @@ class GmmHmm:
     def save(self, folder: Path) -> None:
         """Write the model into an existing folder: text, NumPy arrays and Kaldi's binary tree."""
         self.definition.save(folder)
-        self.gmms.save(folder)
+        self.densities.save(folder)
         (folder / SETTINGS_FILE).write_text(json.dumps(asdict(self.settings)) + "\n", encoding="utf-8")
 
     @classmethod
@@ -174,16 +173,16 @@ class GmmHmm:
         Raises:
             AsrKdError: a file is missing or damaged, or they do not belong together.
         """
-        definition, gmms = HmmDefinition.load(folder), DiagonalGmms.load(folder)
+        definition, densities = HmmDefinition.load(folder), Densities.load(folder)
         try:
             content = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
             settings = AlignmentSettings(**content)
         except (OSError, ValueError, TypeError) as error:
             raise AsrKdError(f"{folder / SETTINGS_FILE} cannot be read ({error}); run stage align") from error
-        model = cls(definition, gmms, settings)
-        if model.hmm.pdfs != gmms.pdfs:
+        model = cls(definition, densities, settings)
+        if model.hmm.pdfs != model.senones:
             raise AsrKdError(
-                f"{folder}: the tree has {model.hmm.pdfs} senones, the mixtures {gmms.pdfs}; "
+                f"{folder}: the tree has {model.hmm.pdfs} senones, the mixtures {model.senones}; "
                 "run stage align again"
             )
         return model

@@ -1,6 +1,6 @@
 """What worker processes do with their shards of a corpus. Runs only inside `workers.ShardWorkers`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -8,23 +8,24 @@ import numpy as np
 
 from asr_kd.corpus.lexicon import Lexicon
 from asr_kd.frames import FrameIndex
-from asr_kd.hmm import gmm_training, tree_statistics
+from asr_kd.hmm import gmm_training, lda_mllt, tree_statistics
 from asr_kd.hmm.alignment import (
     AlignmentSettings,
     GraphCompiler,
     TranscriptGraph,
     align,
     align_equally,
+    retied,
 )
 from asr_kd.hmm.definition import HmmDefinition, KaldiHmm
-from asr_kd.hmm.deltas import add_deltas
-from asr_kd.hmm.gmm import DiagonalGmms
+from asr_kd.hmm.densities import Densities, transformed
+from asr_kd.hmm.splice import splice
 from asr_kd.seeding import derive_seed
 
 # A shard is about two and a half minutes of speech, more where the corpus would fall into too many.
 SHARD_FRAMES = 16_000
 MAX_SHARDS = 64
-# Derivatives are kept in memory (156 bytes a frame) for corpora up to five and a half hours.
+# Features are kept in memory (about 160 bytes a frame) for corpora up to five and a half hours.
 MAX_KEPT_FRAMES = 2_000_000
 
 Alignment = np.ndarray | None
@@ -98,6 +99,7 @@ class _Worker:
     compiler: GraphCompiler | None = None
     graphs: dict[int, TranscriptGraph] = field(default_factory=dict)
     alignments: dict[int, Alignment] = field(default_factory=dict)
+    transform: np.ndarray | None = None
     kept_features: dict[int, np.ndarray] = field(default_factory=dict)
 
     def use(self, definition: HmmDefinition) -> KaldiHmm:
@@ -122,14 +124,26 @@ class _Worker:
         """Every `stride`-th utterance of the corpus that is in the shard."""
         return [place for place in self.ranges[shard] if place % stride == 0]
 
-    def features(self, place: int) -> np.ndarray:
-        """Cepstra of an utterance with derivatives, ``(frames, 3 * cepstra)`` float32."""
+    def cepstra(self, place: int) -> np.ndarray:
+        """``(frames, cepstra)`` of an utterance."""
+        return self.mfcc[self.corpus.index.span(place)]
+
+    def features(self, place: int, transform: np.ndarray) -> np.ndarray:
+        """Transformed cepstra of an utterance, ``(frames, dims)`` float32."""
+        if self.transform is None or not np.array_equal(transform, self.transform):
+            self.transform = transform
+            self.kept_features.clear()
         if place in self.kept_features:
             return self.kept_features[place]
-        features = add_deltas(self.mfcc[self.corpus.index.span(place)])
+        features = transformed(transform, self.cepstra(place))
         if self.corpus.index.total_frames <= MAX_KEPT_FRAMES:
             self.kept_features[place] = features
         return features
+
+    def aligned(self, places: Iterable[int]) -> list[tuple[int, np.ndarray]]:
+        """Those of the utterances that have an alignment, with it."""
+        paths = [(place, self.alignments[place]) for place in places]
+        return [(place, path) for place, path in paths if path is not None]
 
 
 _workers: list[_Worker] = []
@@ -151,55 +165,76 @@ def start_equally(shard: int, definition: HmmDefinition, stride: int, seed: int)
         worker.alignments[place] = align_equally(worker.graph(place), int(index.lengths[place]), own_seed)
 
 
-def training_pass(
-    shard: int, definition: HmmDefinition, gmms: DiagonalGmms, stride: int, realign: bool
-) -> PassResult:
-    """Realign every `stride`-th utterance if asked to, and accumulate the statistics of one pass."""
+def align_pass(shard: int, definition: HmmDefinition, densities: Densities, stride: int) -> None:
+    """Renew the alignment of every `stride`-th utterance."""
+    worker = _workers[0]
+    hmm = worker.use(definition)
+    for place in worker.places(shard, stride):
+        worker.alignments[place] = _align(worker, hmm, place, densities)
+
+
+def training_pass(shard: int, definition: HmmDefinition, densities: Densities, stride: int) -> PassResult:
+    """Accumulate the statistics of every `stride`-th utterance along its alignment."""
     worker = _workers[0]
     hmm = worker.use(definition)
     places = worker.places(shard, stride)
-    features = [worker.features(place) for place in places]
-    if realign:
-        for place, own in zip(places, features, strict=True):
-            worker.alignments[place] = _align(worker, hmm, place, own, gmms)
-    paths = [worker.alignments[place] for place in places]
-    done = [(path, own) for path, own in zip(paths, features, strict=True) if path is not None]
-    transitions = np.concatenate([path for path, _ in done]) if done else np.zeros(0, dtype=np.int32)
-    frames = np.concatenate([own for _, own in done]) if done else np.zeros((0, gmms.dims), np.float32)
+    aligned = worker.aligned(places)
+    transitions = np.concatenate([np.zeros(0, np.int32), *(path for _, path in aligned)])
+    frames = _concatenated(worker, densities, [place for place, _ in aligned])
+    counts = np.bincount(transitions, minlength=hmm.transitions.num_transition_ids + 1)
     return PassResult(
-        gmm=gmm_training.accumulate(gmms, frames, hmm.pdf_of_transition[transitions]),
-        transition_counts=np.bincount(transitions, minlength=hmm.transitions.num_transition_ids + 1).astype(
-            np.float64
-        ),
-        failed=len(paths) - len(done),
+        gmm=gmm_training.accumulate(densities.gmms, frames, hmm.pdf_of_transition[transitions]),
+        transition_counts=counts.astype(np.float64),
+        failed=len(places) - len(aligned),
     )
 
 
-def tree_pass(
-    shard: int,
-    definition: HmmDefinition,
-    gmms: DiagonalGmms,
-    phone_of_pdf: np.ndarray,
-    class_of_pdf: np.ndarray,
-) -> tree_statistics.TreeStatistics:
-    """Tree statistics out of alignments of all utterances with monophones."""
+def lda_pass(shard: int, definition: HmmDefinition) -> lda_mllt.LdaStatistics:
+    """Statistics of spliced cepstra, with the pdfs of the alignments as classes."""
     worker = _workers[0]
     hmm = worker.use(definition)
+    dims = splice(worker.mfcc[:1]).shape[1]
+    total = lda_mllt.LdaStatistics(np.zeros(hmm.pdfs), np.zeros((hmm.pdfs, dims)), np.zeros((dims, dims)))
+    for place, path in worker.aligned(worker.ranges[shard]):
+        pdfs = hmm.pdf_of_transition[path]
+        total.add(lda_mllt.LdaStatistics.of(splice(worker.cepstra(place)), pdfs, hmm.pdfs))
+    return total
+
+
+def mllt_pass(shard: int, definition: HmmDefinition, densities: Densities) -> lda_mllt.MlltStatistics:
+    """Statistics of the frames' scatter around the Gaussians of their pdfs."""
+    worker = _workers[0]
+    hmm = worker.use(definition)
+    aligned = worker.aligned(worker.ranges[shard])
+    pdfs = np.concatenate([np.zeros(0, np.int32), *(hmm.pdf_of_transition[path] for _, path in aligned)])
+    frames = _concatenated(worker, densities, [place for place, _ in aligned])
+    return lda_mllt.MlltStatistics.of(densities.gmms, frames, pdfs)
+
+
+def tree_pass(shard: int, definition: HmmDefinition, transform: np.ndarray) -> tree_statistics.TreeStatistics:
+    """Tree statistics of transformed cepstra along the alignments."""
+    worker = _workers[0]
+    owners = worker.use(definition).owner_of_transition
     pieces = []
-    for place in worker.ranges[shard]:
-        features = worker.features(place)
-        path = _align(worker, hmm, place, features, gmms)
-        if path is not None:
-            events = tree_statistics.utterance_events(hmm.pdf_of_transition[path], phone_of_pdf, class_of_pdf)
-            pieces.append(tree_statistics.accumulate(events, features))
-    return tree_statistics.merge(pieces, gmms.dims)
+    for place, path in worker.aligned(worker.ranges[shard]):
+        events = tree_statistics.utterance_events(owners[path, 0], owners[path, 1])
+        pieces.append(tree_statistics.accumulate(events, worker.features(place, transform)))
+    return tree_statistics.merge(pieces, len(transform))
 
 
-def label_pass(shard: int, definition: HmmDefinition, gmms: DiagonalGmms) -> list[Alignment]:
+def retie_pass(shard: int, before: HmmDefinition, after: HmmDefinition) -> None:
+    """Express the alignments in the transitions of another tree."""
+    worker = _workers[0]
+    old, new = KaldiHmm(before), KaldiHmm(after)
+    for place, path in worker.aligned(worker.ranges[shard]):
+        worker.alignments[place] = retied(path, old, new)
+
+
+def label_pass(shard: int, definition: HmmDefinition, densities: Densities) -> list[Alignment]:
     """The pdf of every frame of every utterance of the shard."""
     worker = _workers[0]
     hmm = worker.use(definition)
-    paths = [_align(worker, hmm, place, worker.features(place), gmms) for place in worker.ranges[shard]]
+    paths = [_align(worker, hmm, place, densities) for place in worker.ranges[shard]]
     return _pdfs(hmm, paths)
 
 
@@ -215,10 +250,16 @@ def score_pass(shard: int, definition: HmmDefinition, scores: Sequence[np.ndarra
     return _pdfs(hmm, paths)
 
 
-def _align(worker: _Worker, hmm: KaldiHmm, place: int, features: np.ndarray, gmms: DiagonalGmms) -> Alignment:
+def _align(worker: _Worker, hmm: KaldiHmm, place: int, densities: Densities) -> Alignment:
     graph = worker.graph(place)
-    scores = gmms.log_likelihoods(features, graph.pdfs)
+    features = worker.features(place, densities.transform)
+    scores = densities.gmms.log_likelihoods(features, graph.pdfs)
     return align(hmm, graph, scores, worker.settings, worker.corpus.index.ids[place])
+
+
+def _concatenated(worker: _Worker, densities: Densities, places: Sequence[int]) -> np.ndarray:
+    nothing = np.zeros((0, densities.gmms.dims), np.float32)
+    return np.concatenate([nothing, *(worker.features(place, densities.transform) for place in places)])
 
 
 def _pdfs(hmm: KaldiHmm, paths: Sequence[Alignment]) -> list[Alignment]:

@@ -1,7 +1,8 @@
-"""Training of the alignment model: flat start, monophones, decision tree, triphones."""
+"""Training of the alignment model: flat start, monophones, projection, decision tree, triphones."""
 
 from collections import deque
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,15 @@ from asr_kd.config.schema import GmmConfig
 from asr_kd.corpus.lexicon import Lexicon
 from asr_kd.errors import AsrKdError
 from asr_kd.frames import FrameIndex
-from asr_kd.hmm import gmm_training, shards, tree_statistics
+from asr_kd.hmm import gmm_training, lda_mllt, shards, tree_statistics
 from asr_kd.hmm.alignment import AlignmentSettings, check_transcripts
 from asr_kd.hmm.definition import HmmDefinition, KaldiHmm
-from asr_kd.hmm.deltas import add_deltas
+from asr_kd.hmm.densities import Densities, transformed
 from asr_kd.hmm.gmm import DiagonalGmms
 from asr_kd.hmm.model import GmmHmm
 from asr_kd.hmm.phones import PhoneTable
 from asr_kd.hmm.questions import cluster_questions
+from asr_kd.hmm.splice import delta_transform
 from asr_kd.hmm.topology import states_of, write_topology
 from asr_kd.hmm.tree import monophone_tree
 from asr_kd.hmm.tree_building import build_tree
@@ -29,6 +31,8 @@ from asr_kd.seeding import generator
 GROWING_SHARE = 0.7
 # Monophones have few parameters: in a larger corpus they learn from utterances of an hour, evenly spread.
 MONOPHONE_FRAMES = 360_000
+# Triphone passes after which the features are turned anew, early, before mixtures grow large (as in Kaldi).
+MLLT_PASSES = frozenset({2, 4, 6, 12})
 # Utterances that give the Gaussian of all speech: enough for a mean and a variance.
 GLOBAL_UTTERANCES = 200
 
@@ -62,122 +66,161 @@ def train_gmm_hmm(
     settings = AlignmentSettings(config.beam, config.retry_beam, config.silence_probability)
     pieces = len(shards.shard_ranges(index))
     with ShardWorkers(min(workers, pieces), "GMM training", shards.initialise, (corpus, settings)) as pool:
-        trainer = _Trainer(pool, pieces, seed, _global_gaussian(index, mfcc))
+        trainer = _Trainer(pool, pieces, seed, config)
         stride = max(1, round(index.total_frames / MONOPHONE_FRAMES))
-        monophones = trainer.monophones(phones, config, stride)
-        triphones, gmms = trainer.triphones(*monophones, config)
-    return GmmHmm(triphones, gmms, settings)
+        monophones = trainer.monophones(phones, _flat_start(index, mfcc), stride)
+        definition, densities = trainer.triphones(*monophones)
+    return GmmHmm(definition, densities, settings)
 
 
 class _Trainer:
     """Runs passes over the shards of one corpus."""
 
-    def __init__(
-        self, pool: ShardWorkers, pieces: int, seed: int, everything: tuple[np.ndarray, np.ndarray]
-    ) -> None:
+    def __init__(self, pool: ShardWorkers, pieces: int, seed: int, config: GmmConfig) -> None:
         self._pool = pool
         self._pieces = pieces
         self._seed = seed
-        self._mean, self._variance = everything
+        self._config = config
 
     def monophones(
-        self, phones: PhoneTable, config: GmmConfig, stride: int
-    ) -> tuple[HmmDefinition, DiagonalGmms]:
-        """Train monophones from a flat start, on every `stride`-th utterance."""
+        self, phones: PhoneTable, everything: Densities, stride: int
+    ) -> tuple[HmmDefinition, Densities]:
+        """Train monophones from a flat start (`everything`: one Gaussian) on every `stride`-th utterance."""
         tree = monophone_tree({phone: states_of(phones, phone) for phone in phones.numbers})
         definition = HmmDefinition(phones, write_topology(phones), tree.to_bytes())
         pdfs = KaldiHmm(definition).pdfs
-        gmms = DiagonalGmms.single(np.tile(self._mean, (pdfs, 1)), np.tile(self._variance, (pdfs, 1)))
+        means, variances = (
+            np.tile(row, (pdfs, 1)) for row in (everything.gmms.means, everything.gmms.variances)
+        )
+        densities = Densities(everything.transform, DiagonalGmms.single(means, variances))
         deque(self._run(shards.start_equally, definition, stride, self._seed), maxlen=0)
-        passes = config.monophone_passes
+        passes = self._config.monophone_passes
         realigned = {*range(1, 10), *range(10, passes, 3)}
-        return self._passes(
-            "monophones", definition, gmms, passes, config.monophone_gaussians, realigned, stride
-        )
+        training = _Passes("monophones", passes, self._config.monophone_gaussians, realigned, stride=stride)
+        return self._train(training, definition, densities)
 
-    def triphones(
-        self, monophones: HmmDefinition, monophone_gmms: DiagonalGmms, config: GmmConfig
-    ) -> tuple[HmmDefinition, DiagonalGmms]:
-        """Grow a tree from alignments with monophones and train its leaves."""
-        phones = monophones.phones
-        owners = [(phone, state) for phone in phones.numbers for state in range(states_of(phones, phone))]
-        phone_of_pdf, class_of_pdf = (np.array(column) for column in zip(*owners, strict=True))
-        pieces = self._run(shards.tree_pass, monophones, monophone_gmms, phone_of_pdf, class_of_pdf)
-        statistics = tree_statistics.merge(pieces, len(self._mean))
+    def triphones(self, definition: HmmDefinition, densities: Densities) -> tuple[HmmDefinition, Densities]:
+        """Train triphones on derivatives, from alignments with monophones; then again on LDA and MLLT."""
+        config, passes = self._config, self._config.triphone_passes
+        training = _Passes("triphones", passes, config.gaussians, range(4, passes, 4))
+        self._align(definition, densities)
+        definition, densities = self._train(training, *self._tied(definition, densities.transform))
+        if config.transform == "deltas":
+            return definition, densities
+        self._align(definition, densities)
+        statistics = _sum(self._run(shards.lda_pass, definition))
+        transform = lda_mllt.estimate_lda(statistics, config.dimensions).astype(np.float32)
+        training = _Passes("LDA triphones", passes, config.gaussians, range(10, passes, 10), MLLT_PASSES)
+        return self._train(training, *self._tied(definition, transform))
+
+    def _tied(self, definition: HmmDefinition, transform: np.ndarray) -> tuple[HmmDefinition, Densities]:
+        """Triphones with states tied by a tree and one Gaussian each, out of the alignments there are."""
+        phones = definition.phones
+        pieces = self._run(shards.tree_pass, definition, transform)
+        statistics = tree_statistics.merge(pieces, len(transform))
         questions = cluster_questions(statistics, phones.speech, phones.silence)
-        tree, leaves = build_tree(statistics, phones, questions, config.leaves)
+        tree, leaves = build_tree(statistics, phones, questions, self._config.leaves)
         say(f"align: a tree of {len(leaves)} senones for {len(statistics.counts)} triphone states seen")
-        definition = HmmDefinition(phones, monophones.topology, tree.to_bytes())
-        passes = config.triphone_passes
-        realigned = {0, 1, 2, *range(4, passes, 4)}
-        return self._passes(
-            "triphones", definition, self._leaf_gaussians(leaves), passes, config.gaussians, realigned
-        )
+        tied = HmmDefinition(phones, definition.topology, tree.to_bytes())
+        deque(self._run(shards.retie_pass, definition, tied), maxlen=0)
+        return tied, Densities(transform, _leaf_gaussians(leaves))
 
-    def _leaf_gaussians(self, leaves: Sequence[tree_statistics.TreeStatistics]) -> DiagonalGmms:
-        counts = np.array([leaf.counts.sum() for leaf in leaves])[:, None]
-        safe = np.maximum(counts, 1e-10)
-        means = np.stack([leaf.first.sum(axis=0) for leaf in leaves]) / safe
-        variances = np.stack([leaf.second.sum(axis=0) for leaf in leaves]) / safe - means**2
-        enough = counts >= gmm_training.MIN_OCCUPANCY
-        return DiagonalGmms.single(
-            np.where(enough, means, self._mean),
-            np.where(enough, np.maximum(variances, gmm_training.VARIANCE_FLOOR), self._variance),
-        )
+    def _align(self, definition: HmmDefinition, densities: Densities, stride: int = 1) -> None:
+        deque(self._run(shards.align_pass, definition, densities, stride), maxlen=0)
 
-    def _passes(
-        self,
-        name: str,
-        definition: HmmDefinition,
-        gmms: DiagonalGmms,
-        passes: int,
-        gaussians: int,
-        realigned: Container[int],
-        stride: int = 1,
-    ) -> tuple[HmmDefinition, DiagonalGmms]:
-        """Expectation-maximisation along Viterbi alignments, which are renewed in the passes `realigned`."""
-        random = generator(self._seed, "gmm", name)
-        initial, growing = len(gmms.weights), max(1, round(GROWING_SHARE * passes))
-        for number in track(range(passes), passes, name, "pass"):
-            total = self._statistics(definition, gmms, stride, number in realigned)
+    def _train(
+        self, training: "_Passes", definition: HmmDefinition, densities: Densities
+    ) -> tuple[HmmDefinition, Densities]:
+        """Expectation-maximisation along Viterbi alignments."""
+        random = generator(self._seed, "gmm", training.name)
+        initial = len(densities.gmms.weights)
+        for number in track(range(training.passes), training.passes, training.name, "pass"):
+            if number in training.realigned:
+                self._align(definition, densities, training.stride)
+            total = _sum(self._run(shards.training_pass, definition, densities, training.stride))
             if not total.gmm.frames:
                 raise AsrKdError(
-                    f"align: no utterance could be aligned with {name}; check transcripts and audio, "
-                    "or widen align.gmm.retry_beam"
+                    f"align: no utterance could be aligned with {training.name}; check transcripts and "
+                    "audio, or widen align.gmm.retry_beam"
                 )
-            occupancies = np.bincount(gmms.owners, total.gmm.occupancy, gmms.pdfs)
-            gmms = gmm_training.update(gmms, total.gmm)
+            old = densities.gmms
+            occupancies = np.bincount(old.owners, total.gmm.occupancy, old.pdfs)
+            densities = Densities(densities.transform, gmm_training.update(old, total.gmm))
             definition = definition.with_counts(total.transition_counts)
-            if number + 1 < passes:
-                target = initial + round((gaussians - initial) * min(1.0, (number + 1) / growing))
-                gmms = gmm_training.split(gmms, gmm_training.split_targets(occupancies, target), random)
+            if number + 1 == training.passes:
+                break
+            if number in training.turned:
+                densities = self._turn(definition, densities)
+            targets = gmm_training.split_targets(occupancies, training.target(initial, number))
+            densities = Densities(densities.transform, gmm_training.split(densities.gmms, targets, random))
         say(
-            f"align: {name}: {gmms.pdfs} states, {len(gmms.weights)} Gaussians, "
+            f"align: {training.name}: {densities.gmms.pdfs} states, {len(densities.gmms.weights)} Gaussians, "
             f"log likelihood {total.gmm.log_likelihood / total.gmm.frames:.2f} a frame, "
             f"{total.failed} utterances not aligned"
         )
-        return definition, gmms
+        return definition, densities
 
-    def _statistics(
-        self, definition: HmmDefinition, gmms: DiagonalGmms, stride: int, realign: bool
-    ) -> shards.PassResult:
-        total: shards.PassResult | None = None
-        # Added up in the order of the shards, so that rounding does not depend on which worker was first.
-        for result in self._run(shards.training_pass, definition, gmms, stride, realign):
-            if total is None:
-                total = result
-            else:
-                total.add(result)
-        assert total is not None
-        return total
+    def _turn(self, definition: HmmDefinition, densities: Densities) -> Densities:
+        """The same in a space where diagonal covariances fit better: one update of MLLT."""
+        square = lda_mllt.estimate_mllt(_sum(self._run(shards.mllt_pass, definition, densities)))
+        gmms = replace(densities.gmms, means=densities.gmms.means @ square.T)
+        return Densities((square @ densities.transform).astype(np.float32), gmms)
 
     def _run(self, function: Callable[..., Any], *arguments: object) -> Iterator[Any]:
         return self._pool.run(function, [arguments] * self._pieces)
 
 
-def _global_gaussian(index: FrameIndex, mfcc: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance ``(dims,)`` of the features of utterances from all over the corpus."""
+@dataclass(frozen=True)
+class _Passes:
+    """How one model is trained.
+
+    Attributes:
+        name: of the model, for messages and random numbers.
+        passes: over the corpus.
+        gaussians: that the mixtures grow to.
+        realigned: passes before which alignments are renewed.
+        turned: passes after which the features are (MLLT).
+        stride: every so manieth utterance is used.
+    """
+
+    name: str
+    passes: int
+    gaussians: int
+    realigned: Container[int]
+    turned: Container[int] = ()
+    stride: int = 1
+
+    def target(self, initial: int, number: int) -> int:
+        """The Gaussians that there should be after pass `number`, grown from `initial`."""
+        growing = max(1, round(GROWING_SHARE * self.passes))
+        return initial + round((self.gaussians - initial) * min(1.0, (number + 1) / growing))
+
+
+def _sum(results: Iterator[Any]) -> Any:
+    # Added up in the order of the shards, so that rounding does not depend on which worker was first.
+    total = next(results)
+    for result in results:
+        total.add(result)
+    return total
+
+
+def _leaf_gaussians(leaves: Sequence[tree_statistics.TreeStatistics]) -> DiagonalGmms:
+    """One Gaussian a leaf; leaves that saw too few frames get that of all frames."""
+    counts = np.array([leaf.counts.sum() for leaf in leaves])[:, None]
+    first = np.stack([leaf.first.sum(axis=0) for leaf in leaves])
+    second = np.stack([leaf.second.sum(axis=0) for leaf in leaves])
+    enough = counts >= gmm_training.MIN_OCCUPANCY
+    counts = np.where(enough, counts, counts.sum())
+    means = np.where(enough, first, first.sum(axis=0)) / counts
+    variances = np.where(enough, second, second.sum(axis=0)) / counts - means**2
+    return DiagonalGmms.single(means, np.maximum(variances, gmm_training.VARIANCE_FLOOR))
+
+
+def _flat_start(index: FrameIndex, mfcc: np.ndarray) -> Densities:
+    """One Gaussian, of cepstra with derivatives, of utterances from all over the corpus."""
+    transform = delta_transform(mfcc.shape[1])
     places = np.unique(np.linspace(0, len(index) - 1, GLOBAL_UTTERANCES).astype(int))
-    features = np.concatenate([add_deltas(mfcc[index.span(int(place))]) for place in places])
+    features = np.concatenate([transformed(transform, mfcc[index.span(int(place))]) for place in places])
     wide = features.astype(np.float64)
-    return wide.mean(axis=0), np.maximum(wide.var(axis=0), gmm_training.VARIANCE_FLOOR)
+    variances = np.maximum(wide.var(axis=0), gmm_training.VARIANCE_FLOOR)
+    return Densities(transform, DiagonalGmms.single(wide.mean(axis=0)[None], variances[None]))

@@ -51,26 +51,24 @@ def log_likelihood(counts: np.ndarray, first: np.ndarray, second: np.ndarray) ->
     return result
 
 
-def utterance_events(pdfs: np.ndarray, phone_of_pdf: np.ndarray, class_of_pdf: np.ndarray) -> np.ndarray:
-    """The triphone state of every frame, out of an alignment with a monophone model.
+def utterance_events(phones: np.ndarray, states: np.ndarray) -> np.ndarray:
+    """The triphone state of every frame, out of an alignment.
 
-    A phone begins where pdf class 0 follows another class: topologies are entered in state 0, left for
-    good, and have more than one state.
+    A phone begins where state 0 follows another state: topologies are entered in state 0, left for good,
+    and have more than one state. A state is a pdf class.
 
     Args:
-        pdfs: ``(frames,)`` pdf-ids of the monophone model.
-        phone_of_pdf: ``(pdfs,)`` the phone of each pdf.
-        class_of_pdf: ``(pdfs,)`` the pdf class of each pdf.
+        phones: ``(frames,)`` the phone of each frame.
+        states: ``(frames,)`` its HMM state.
 
     Returns:
         ``(frames, 4)`` int64: left, centre, right, pdf class.
     """
-    phones, classes = phone_of_pdf[pdfs], class_of_pdf[pdfs]
-    begins = np.concatenate([[True], (classes[1:] == 0) & (classes[:-1] != 0)])
+    begins = np.concatenate([[True], (states[1:] == 0) & (states[:-1] != 0)])
     segment = np.cumsum(begins) - 1
     sequence = np.concatenate([[0], phones[begins], [0]])
     windows = [sequence[segment + shift] for shift in range(3)]
-    return np.stack([*windows, classes], axis=1).astype(np.int64)
+    return np.stack([*windows, states], axis=1).astype(np.int64)
 
 
 def accumulate(events: np.ndarray, features: np.ndarray) -> TreeStatistics:

@@ -25,6 +25,8 @@ from asr_kd.progress import say
 from asr_kd.stages import realignment
 from asr_kd.stages.realignment import PARTS, PartLabels
 
+TRANSFORMS = ("deltas", "lda_mllt")
+
 
 def run(config: Config, work: Path) -> None:
     """Write ``align/model``, ``align/labels`` and one ``align/graph-<lm>`` for each language model.
@@ -77,6 +79,10 @@ def _check(config: Config) -> None:
     gmm = config.align.gmm
     if min(gmm.monophone_passes, gmm.triphone_passes) < 1:
         raise AsrKdError("align.gmm.monophone_passes and align.gmm.triphone_passes: give at least 1")
+    if gmm.transform not in TRANSFORMS:
+        raise AsrKdError(f"align.gmm.transform={gmm.transform}: give one of {', '.join(TRANSFORMS)}")
+    if gmm.dimensions < 1:
+        raise AsrKdError(f"align.gmm.dimensions={gmm.dimensions}: give at least 1")
     if config.align.realign.rounds < 0:
         raise AsrKdError(f"align.realign.rounds={config.align.realign.rounds}: give 0 for none, or more")
 

@@ -9,7 +9,9 @@ from asr_kd.decoding.systems import System, recipe_systems
 from asr_kd.errors import AsrKdError
 from asr_kd.features.store import open_part
 from asr_kd.hmm import GmmHmm
+from asr_kd.hmm.densities import Densities
 from asr_kd.hmm.gmm import DiagonalGmms
+from asr_kd.hmm.splice import delta_transform
 from asr_kd.jobs import WorkerPool
 from asr_kd.models.inference import log_posteriors
 from asr_kd.models.storage import load_model
@@ -79,7 +81,8 @@ def test_gmm_scores_are_likelihoods_and_its_posteriors_follow_bayes_rule(
 ) -> None:
     random = np.random.default_rng(0)
     gmms = DiagonalGmms.single(random.standard_normal((3, 39)), np.ones((3, 39)))
-    model = GmmHmm(definition=None, gmms=gmms, settings=None)  # type: ignore[arg-type]
+    densities = Densities(delta_transform(13), gmms)
+    model = GmmHmm(definition=None, densities=densities, settings=None)  # type: ignore[arg-type]
     monkeypatch.setattr(GmmHmm, "load", lambda folder: model)
     priors = np.array([0.7, 0.2, 0.1], np.float32)
     mfcc = random.standard_normal((5, 13)).astype(np.float32)
@@ -89,7 +92,7 @@ def test_gmm_scores_are_likelihoods_and_its_posteriors_follow_bayes_rule(
     joint = np.exp(scores.astype(np.float64)) * priors
     expected = joint / joint.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(posteriors.double().exp().numpy(), expected, rtol=1e-4)
-    assert scorer.parameter_count == 3 * (1 + 39 + 39)
+    assert scorer.parameter_count == 39 * 9 * 13 + 3 * (1 + 39 + 39)
 
 
 def test_senones_that_never_occurred_get_no_infinite_score(tmp_path: Path) -> None:

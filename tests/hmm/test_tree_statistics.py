@@ -11,7 +11,7 @@ CLASS_OF_PDF = np.array([0, 1, 2, 3, 4, 0, 1, 2, 0, 1, 2])
 
 def test_contexts_of_an_alignment() -> None:
     pdfs = np.array([0, 1, 1, 4, 5, 5, 6, 7, 5, 6, 6, 7, 8, 9, 10])
-    events = tree_statistics.utterance_events(pdfs, PHONE_OF_PDF, CLASS_OF_PDF)
+    events = tree_statistics.utterance_events(PHONE_OF_PDF[pdfs], CLASS_OF_PDF[pdfs])
     silence, first, second, third = (0, 1, 2), (1, 2, 2), (2, 2, 3), (2, 3, 0)
     expected = [(*silence, state) for state in (0, 1, 1, 4)]
     expected += [(*first, state) for state in (0, 0, 1, 2)]

@@ -24,6 +24,7 @@ CONFIG = GmmConfig(
     triphone_passes=5,
     leaves=26,
     gaussians=60,
+    dimensions=10,
     silence_probability=0.5,
 )
 
