@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from asr_kd.config import Config
+from asr_kd.config.overrides import allow_new_entries
 from asr_kd.errors import AsrKdError
 
 HELP = """\
@@ -19,6 +20,8 @@ asr-kd VERB [recipe=NAME] [setting=value ...]
 
 A recipe is a folder of recipes/ or the path of a folder with a recipe.yaml. Every setting that
 `settings` prints can be given on the command line, e.g. `train.members=10 data.source=/data/an4`.
+A + adds a student, a language model or a model: `+distill.students.hot.temperature=8`,
+`+lms.trigram.order=3`, `+models.wide={kind: dnn, hidden_units: 1024}`.
 """
 
 
@@ -102,7 +105,7 @@ def load(settings: Sequence[str]) -> Config:
     ConfigStore.instance().store(name="base", node=Config)
     try:
         with initialize_config_dir(str(folder), version_base="1.3"):
-            composed = compose("recipe", overrides)
+            composed = compose("recipe", allow_new_entries(overrides))
         config = OmegaConf.to_object(composed)
     except (HydraException, OmegaConfBaseException) as error:
         raise AsrKdError(f"{folder / 'recipe.yaml'}: {_reason(error)}") from error
@@ -131,9 +134,11 @@ def _reason(error: Exception) -> str:
     while cause is not None:
         messages.append(str(cause))
         cause = cause.__cause__
-    unknown = "is not in struct" if any("not in struct" in message for message in messages) else ""
-    advice = "; `asr-kd settings recipe=NAME` lists every setting" if unknown else ""
-    return " / ".join(dict.fromkeys(message.splitlines()[0] for message in messages if message)) + advice
+    reason = " / ".join(dict.fromkeys(message.splitlines()[0] for message in messages if message))
+    if any(message.startswith("Key ") and " not in " in message for message in messages):
+        reason += "; `asr-kd settings recipe=NAME` lists every setting, "
+        reason += "and a + in front adds a student, a language model or a model"
+    return reason
 
 
 if __name__ == "__main__":
