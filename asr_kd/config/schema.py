@@ -86,7 +86,7 @@ class RealignConfig:
     """Relabel the frames with a trained network (0 rounds: keep the GMM's labels)."""
 
     rounds: int = 0
-    model: str = "member"  # a name of `models`
+    model: str = "member"  # of `models`, or a preset
 
 
 @dataclass
@@ -138,7 +138,7 @@ class TrainConfig:
     """Stage 3: the ensemble."""
 
     members: int = 5
-    models: list[str] = field(default_factory=lambda: ["member"])  # names of `models`, taken in turn
+    models: list[str] = field(default_factory=lambda: ["member"])  # of `models`, or presets; in turn
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
 
 
@@ -146,7 +146,7 @@ class TrainConfig:
 class StudentConfig:
     """One student: a model, trained on the ensemble's soft targets."""
 
-    model: str = "student"  # a name of `models`
+    model: str = "student"  # of `models`, or a preset
     temperature: float = 2.0
     soft_weight: float = 1.0
     hard_weight: float = 0.5
@@ -202,7 +202,7 @@ class Config:
     lms: dict[str, LmConfig] = field(default_factory=dict)
     models: dict[str, dict[str, Any]] = field(
         default_factory=dict
-    )  # name -> {kind: dnn, ...settings of that kind}
+    )  # name -> {kind: dnn, ...settings of that kind}; presets are there under their own names
     train: TrainConfig = field(default_factory=TrainConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
     decode: DecodeConfig = field(default_factory=DecodeConfig)
