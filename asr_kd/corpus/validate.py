@@ -1,7 +1,7 @@
 """Finds everything that is wrong with a corpus, and names it."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -104,6 +104,36 @@ def check_audio(
                 problems.append(Problem(*result, part, utterance.id, place))
     order = list(parts)
     return measured, sorted(problems, key=lambda problem: (order.index(problem.part), problem.place))
+
+
+def check_frames(
+    parts: Mapping[str, Sequence[Utterance]], frames_of: Callable[[float], int]
+) -> list[Problem]:
+    """Utterances too short for a single frame; `frames_of` counts the frames of so many seconds."""
+    return [
+        Problem("too short", f"{seconds:.4f} s of {utterance.audio} give no frame", part, utterance.id, place)
+        for part, place, utterance in _places(parts)
+        if (seconds := utterance.duration_seconds) is not None and not frames_of(seconds)
+    ]
+
+
+def check_transcript_lengths(
+    parts: Mapping[str, Sequence[Utterance]],
+    frames_of: Callable[[float], int],
+    lexicon: Lexicon,
+    states_a_phone: int,
+) -> list[Problem]:
+    """Utterances with fewer frames than their words have states: nothing can align them."""
+    phones = {word: min(map(len, entry)) for word, entry in lexicon.entries.items()}
+    problems = []
+    for part, place, utterance in _places(parts):
+        frames = frames_of(utterance.duration_seconds or 0.0)
+        needed = states_a_phone * sum(phones[word] for word in utterance.words)
+        if frames < needed:
+            message = f"{frames} frames, but its {len(utterance.words)} words take {needed} or more"
+            message += f"; {utterance.audio} or its transcript is wrong, and no frame of it will have a label"
+            problems.append(Problem("too short for its transcript", message, part, utterance.id, place))
+    return problems
 
 
 def without(

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from asr_kd.corpus.lexicon import Lexicon
 from asr_kd.corpus.manifest import Utterance, write_manifest
 from asr_kd.corpus.validate import Problem
 from asr_kd.errors import AsrKdError
+from asr_kd.features.fbank import count_frames
+from asr_kd.hmm.topology import PHONE_STATES
 from asr_kd.jobs import resolve_workers
 from asr_kd.progress import say
 
@@ -60,7 +62,7 @@ def run(config: Config, work: Path) -> None:
     if emptied := [part for part in PARTS if not parts[part]]:
         raise AsrKdError(f"no valid utterance is left in {' and '.join(emptied)}: {problems[0]}")
     words = _vocabulary(source, parts)
-    validation.warn(_warnings(source, words), work / WARNINGS_FILE)
+    validation.warn(_warnings(source, parts, words, config), work / WARNINGS_FILE)
     summary = _summary(parts, words, problems)
     with artifacts.create(work / "data", made_from) as folder:
         for part in PARTS:
@@ -84,8 +86,9 @@ def find_problems(config: Config) -> tuple[list[Problem], list[Problem]]:
     """
     source = _load(config)
     parts, problems = _problems(source, config)
+    valid = validation.without(parts, problems)
     try:
-        warnings = _warnings(source, _vocabulary(source, validation.without(parts, problems)))
+        warnings = _warnings(source, valid, _vocabulary(source, valid), config)
     except AsrKdError as error:
         unspoken = any(problem.kind == "missing word" for problem in problems)
         return [*problems, *([] if unspoken else [Problem("missing word", str(error))])], []
@@ -170,6 +173,7 @@ def _made_from(source: Source, config: Config, work: Path) -> dict[str, Any]:
         {
             "sample_rate": settings.sample_rate,
             "resample": settings.resample,
+            "frame_shift_milliseconds": config.features.frame_shift_milliseconds,
             "missing_words": settings.missing_words,
             "invalid": settings.invalid,
             "whole_lexicon": source.corpus.whole_lexicon,
@@ -193,7 +197,7 @@ def _problems(source: Source, config: Config) -> tuple[dict[str, list[Utterance]
     parts, broken = validation.check_audio(
         source.parts, settings.sample_rate, settings.resample, resolve_workers(config.workers)
     )
-    return parts, problems + broken
+    return parts, problems + broken + validation.check_frames(parts, _frame_counter(config))
 
 
 def _vocabulary(source: Source, parts: dict[str, list[Utterance]]) -> vocabulary.Vocabulary:
@@ -206,12 +210,21 @@ def _vocabulary(source: Source, parts: dict[str, list[Utterance]]) -> vocabulary
     )
 
 
-def _warnings(source: Source, words: vocabulary.Vocabulary) -> list[Problem]:
+def _warnings(
+    source: Source, parts: dict[str, list[Utterance]], words: vocabulary.Vocabulary, config: Config
+) -> list[Problem]:
     """What deserves a look; without a lexicon cmudict is the lexicon, and only what it lacks is listed."""
     completion = words.completion
-    return validation.pronounced_words(
-        completion if source.corpus.lexicon else replace(completion, from_dictionary=[])
-    )
+    if not source.corpus.lexicon:
+        completion = replace(completion, from_dictionary=[])
+    short = validation.check_transcript_lengths(parts, _frame_counter(config), words.alignment, PHONE_STATES)
+    return short + validation.pronounced_words(completion)
+
+
+def _frame_counter(config: Config) -> Callable[[float], int]:
+    """Counts the frames of so many seconds."""
+    rate = config.data.sample_rate
+    return lambda seconds: count_frames(round(seconds * rate), config.features, rate)
 
 
 def _summary(

@@ -25,7 +25,7 @@ def corpus(tmp_path: Path) -> Path:
     for part, speakers, text in (("train", "abcdef", "ONE TWO"), ("test", "xy", "ONE THREE")):
         tables: dict[str, list[str]] = {"text": [], "wav.scp": [], "utt2spk": []}
         for name in (f"{speaker}{place}" for speaker in speakers for place in range(2)):
-            soundfile.write(root / f"{name}.wav", generator.uniform(-0.5, 0.5, 1600), 16000)
+            soundfile.write(root / f"{name}.wav", generator.uniform(-0.5, 0.5, 3200), 16000)
             tables["text"].append(f"{name} {text}")
             tables["wav.scp"].append(f"{name} {name}.wav")
             tables["utt2spk"].append(f"{name} {name[0]}")
@@ -57,7 +57,7 @@ def test_manifests_lexicons_and_summary_are_written(corpus: Path, tmp_path: Path
     assert [len(utterances) for utterances in parts.values()] == [8, 4, 4]
     speakers = [{utterance.speaker for utterance in utterances} for utterances in parts.values()]
     assert sum(len(names) for names in speakers) == len(set.union(*speakers))
-    assert {utterance.duration_seconds for utterance in parts["train"]} == {0.1}
+    assert {utterance.duration_seconds for utterance in parts["train"]} == {0.2}
     assert sorted(Lexicon.read(folder / "lexicon.txt").entries) == ["ONE", "SEVEN", "TWO"]
     assert sorted(Lexicon.read(folder / "lexicon_align.txt").entries) == ["ONE", "SEVEN", "THREE", "TWO"]
     assert (folder / "lm_text.txt").read_text() == "SEVEN ONE\n"
@@ -74,7 +74,7 @@ def test_a_second_run_finds_it_up_to_date_and_a_change_does_not(
     before = artifacts.Artifact(folder).digest
     run(config(corpus))
     assert "up to date" in capsys.readouterr().out
-    soundfile.write(corpus / "x0.wav", np.random.default_rng(9).uniform(-0.5, 0.5, 3200), 16000)
+    soundfile.write(corpus / "x0.wav", np.random.default_rng(9).uniform(-0.5, 0.5, 4000), 16000)
     run(config(corpus))
     assert "up to date" not in capsys.readouterr().out
     assert artifacts.Artifact(folder).digest != before
@@ -94,6 +94,26 @@ def test_every_problem_is_refused_or_skipped_as_the_settings_say(corpus: Path):
     folder = run(config(corpus, invalid="skip"))
     assert [utterance.id for utterance in read_manifest(folder / "test.jsonl")] == ["x1", "y0"]
     assert len(json.loads((folder / "summary.json").read_text())["skipped"]) == 3
+
+
+def test_utterances_too_short_for_features_or_transcript_are_named(
+    corpus: Path, capsys: pytest.CaptureFixture[str]
+):
+    for name, samples in (("a0", 79), ("b0", 80), ("y1", 1500)):  # half a frame is 80 samples
+        soundfile.write(corpus / f"{name}.wav", np.linspace(-0.5, 0.5, samples), 16000)
+    with pytest.raises(AsrKdError, match=r"1 problems \(1 too short\):\n.* a0: too short: 0\.0049 s of "):
+        data.validate(config(corpus))
+    said = capsys.readouterr().out
+    assert "2 too short for its transcript" in said
+    # ONE has three phones, TWO two and THREE three, of three states each; y1 has 0.09 s.
+    assert "b0: too short for its transcript: 1 frames, but its 2 words take 15 or more" in said
+    assert "y1: too short for its transcript: 9 frames, but its 2 words take 18 or more" in said
+    folder = run(config(corpus, invalid="skip"))
+    kept = {utterance.id for part in data.PARTS for utterance in read_manifest(folder / f"{part}.jsonl")}
+    assert "a0" not in kept and {"b0", "y1"} <= kept
+    other = config(corpus, invalid="skip")
+    other.features.frame_shift_milliseconds = 12.5
+    assert "b0" not in {utterance.id for utterance in read_manifest(run(other) / "train.jsonl")}
 
 
 def test_skipping_utterances_does_not_mend_a_shared_speaker(corpus: Path):
