@@ -71,6 +71,16 @@ class Artifact:
         """One hash over the content of every file: equal content, equal digest."""
         return _hash_json({name: entry["sha256"] for name, entry in self.manifest["files"].items()})
 
+    def sha256(self, name: str) -> str:
+        """The hash of one file, as the manifest has it.
+
+        Raises:
+            AsrKdError: there is no such file in the artefact.
+        """
+        if name not in self.manifest["files"]:
+            raise AsrKdError(f"{self.path} holds no {name}: another version made it; run its stage again")
+        return str(self.manifest["files"][name]["sha256"])
+
     def verify(self, hashes: bool = True) -> None:
         """Check every file's size and, if `hashes`, its SHA-256.
 

@@ -44,6 +44,14 @@ def test_changed_setting_or_input_is_noticed_and_named(tmp_path: Path) -> None:
     assert artifacts.differences(made_from, changed) == ["inputs.input", "settings.bins"]
 
 
+def test_hash_of_one_file_and_a_file_that_is_not_there(tmp_path: Path) -> None:
+    write(tmp_path / "a")
+    artifact = artifacts.Artifact(tmp_path / "a")
+    assert artifact.sha256("inner/file.txt") == artifacts.file_digest(artifact / "inner/file.txt")
+    with pytest.raises(AsrKdError, match=r"holds no other\.txt.*run its stage again"):
+        artifact.sha256("other.txt")
+
+
 @pytest.mark.parametrize("damage", ["flip", "truncate", "delete"])
 def test_damage_is_refused_by_name(tmp_path: Path, damage: str) -> None:
     made_from = write(tmp_path / "a")

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,8 @@ def run(config: Config, work: Path) -> None:
         AsrKdError: the corpus cannot be found or read, or has problems that the settings do not allow.
     """
     source = _load(config)
-    made_from = _made_from(source, config, work)
+    digests = _digests(source, config, work)
+    made_from = _made_from(source, config, digests)
     if artifacts.find(work / "data", made_from):
         say("data: up to date")
         return
@@ -67,6 +68,9 @@ def run(config: Config, work: Path) -> None:
     with artifacts.create(work / "data", made_from) as folder:
         for part in PARTS:
             write_manifest(folder / f"{part}.jsonl", parts[part])
+            # A manifest does not change with the content of the audio; what is made of it has to.
+            contents = sorted((utterance.id, digests[utterance.audio]) for utterance in parts[part])
+            _write_lines(folder / f"{part}_audio.txt", map(" ".join, contents))
         words.decoding.write(folder / "lexicon.txt")
         words.alignment.write(folder / "lexicon_align.txt")
         _write_lines(folder / "lm_text.txt", source.sentences)
@@ -152,14 +156,15 @@ def _arpas(config: Config, corpus: Corpus) -> tuple[dict[str, Path], list[Path]]
     return stored, [path for path in used if path]
 
 
-def _made_from(source: Source, config: Config, work: Path) -> dict[str, Any]:
+def _digests(source: Source, config: Config, work: Path) -> dict[str, str]:
+    """The SHA-256 of every audio file."""
+    files = [utterance.audio for part in PARTS for utterance in source.parts[part]]
+    return audio_digests(files, work / DIGESTS_FILE, resolve_workers(config.workers))
+
+
+def _made_from(source: Source, config: Config, digests: Mapping[str, str]) -> dict[str, Any]:
     """The fingerprint of stage 0: transcripts, the content of the audio, lexicon and texts."""
     everything = [(part, utterance) for part in PARTS for utterance in source.parts[part]]
-    digests = audio_digests(
-        [utterance.audio for _, utterance in everything],
-        work / DIGESTS_FILE,
-        resolve_workers(config.workers),
-    )
     lexicon = source.corpus.lexicon
     settings = config.data
     inputs: dict[str, Artifact | str] = {

@@ -86,13 +86,13 @@ def _folder(work: Path, lm: str, system: System) -> Path:
 
 
 def _made_from(config: Config, work: Path, system: System, lm: str) -> dict[str, Any]:
-    manifests = artifacts.Artifact(work / "data").manifest["files"]
+    data = artifacts.Artifact(work / "data")
     inputs: dict[str, artifacts.Artifact | str] = {
         "labels": artifacts.Artifact(work / "align" / "labels"),
         "graph": artifacts.Artifact(work / "align" / f"graph-{lm}"),
     }
     for part in PARTS:
-        inputs[f"{part} transcripts"] = manifests[f"{part}.jsonl"]["sha256"]
+        inputs[f"{part} transcripts"] = data.sha256(f"{part}.jsonl")
         inputs[f"{part} features"] = artifacts.Artifact(work / "features" / part)
     for model in system.models:
         inputs[f"model {model.name}"] = artifacts.Artifact(model)
