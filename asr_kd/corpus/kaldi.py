@@ -12,8 +12,9 @@ from pathlib import Path
 
 from asr_kd.config import PartsConfig
 from asr_kd.corpus.audio import MAX_OVERSHOOT_SECONDS, audio_info
-from asr_kd.corpus.corpus import part_names, read_lines
+from asr_kd.corpus.corpus import part_names
 from asr_kd.corpus.manifest import Utterance
+from asr_kd.corpus.text import read_lines
 from asr_kd.errors import AsrKdError
 
 LISTED = 10  # names listed in an error before "and N more"

@@ -14,10 +14,11 @@ from asr_kd.config import Config
 from asr_kd.corpus import pronounce, vocabulary
 from asr_kd.corpus import validate as validation
 from asr_kd.corpus.arpa import arpa_words, write_clean_arpa
-from asr_kd.corpus.corpus import Corpus, hold_out_speakers, read_lines
+from asr_kd.corpus.corpus import Corpus, hold_out_speakers
 from asr_kd.corpus.digests import audio_digests
 from asr_kd.corpus.lexicon import Lexicon
 from asr_kd.corpus.manifest import Utterance, write_manifest
+from asr_kd.corpus.text import read_lines
 from asr_kd.corpus.validate import Problem
 from asr_kd.errors import AsrKdError
 from asr_kd.features.fbank import count_frames

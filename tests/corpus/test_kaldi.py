@@ -31,6 +31,22 @@ def test_whole_recordings(tmp_path: Path):
     assert read_data_dir(folder)[0].audio == str(folder / "audio" / "a b.wav")
 
 
+def test_files_of_other_systems(tmp_path: Path):
+    folder = write(
+        tmp_path,
+        wav_scp="\ufeffu a.wav\r\nv b.wav\r\n",
+        utt2spk="\ufeffu s\r\nv t\r\n",
+        text="u A  B\r\nv\r\n",
+    )
+    assert read_data_dir(folder) == [
+        Utterance("u", "s", str(tmp_path / "a.wav"), "A B"),
+        Utterance("v", "t", str(tmp_path / "b.wav"), ""),
+    ]
+    (folder / "text").write_bytes(b"u A\nv \xc9\n")
+    with pytest.raises(AsrKdError, match="text:2 is not UTF-8"):
+        read_data_dir(folder)
+
+
 def test_segments(tmp_path: Path):
     folder = write(
         tmp_path,

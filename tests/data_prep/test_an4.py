@@ -50,8 +50,16 @@ def test_other_parts_are_refused_with_those_there_are(tmp_path: Path):
 
 
 def test_a_line_that_is_no_transcript_is_named(tmp_path: Path):
-    (write_an4(tmp_path) / "etc" / "an4_test.transcription").write_text("RUBOUT G\n")
-    with pytest.raises(AsrKdError, match=r"an4_test\.transcription:1"):
+    (write_an4(tmp_path) / "etc" / "an4_test.transcription").write_text("\nRUBOUT G\n")
+    with pytest.raises(AsrKdError, match=r"an4_test\.transcription:2"):
+        prepare(DataConfig(source=str(tmp_path)), tmp_path)
+
+
+def test_a_missing_dictionary_is_named_and_a_missing_language_model_left_out(tmp_path: Path):
+    (write_an4(tmp_path) / "etc" / "an4.ug.lm").unlink()
+    assert prepare(DataConfig(source=str(tmp_path)), tmp_path).arpas == {}
+    (tmp_path / "etc" / "an4.dic").unlink()
+    with pytest.raises(AsrKdError, match=r"an4\.dic is missing"):
         prepare(DataConfig(source=str(tmp_path)), tmp_path)
 
 
