@@ -20,7 +20,7 @@ ARCHIVE = Remote("http://www.speech.cs.cmu.edu/databases/an4/an4_raw.bigendian.t
 TRANSCRIPT = re.compile(r"^(?:<s>)?(?P<words>.*?)(?:</s>)?\s*\((?P<id>[^()\s]+)\)\s*$")
 
 
-def prepare(config: DataConfig, folder: Path, seed: int = 0) -> Corpus:
+def prepare(config: DataConfig, folder: Path, seed: int = 0, workers: int = 1) -> Corpus:
     """Read AN4 from `config.source`, or download it into `folder`. It has no dev part.
 
     Raises:

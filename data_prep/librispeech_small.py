@@ -37,7 +37,7 @@ ARPA = Remote(
 ARPA_NAME = "tgsmall"
 
 
-def prepare(config: DataConfig, folder: Path, seed: int = 0) -> Corpus:
+def prepare(config: DataConfig, folder: Path, seed: int = 0, workers: int = 1) -> Corpus:
     """Read the parts named by `config.parts` from `config.source`, or download them into `folder`.
 
     A local copy may hold the two files of OpenSLR 11 at its top; else pronunciations come from

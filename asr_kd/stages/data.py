@@ -10,11 +10,11 @@ from typing import Any
 import data_prep
 from asr_kd import artifacts
 from asr_kd.artifacts import Artifact
-from asr_kd.config import Config
+from asr_kd.config import Config, MiniConfig
 from asr_kd.corpus import pronounce, vocabulary
 from asr_kd.corpus import validate as validation
 from asr_kd.corpus.arpa import arpa_words, write_clean_arpa
-from asr_kd.corpus.corpus import Corpus, hold_out_speakers
+from asr_kd.corpus.corpus import Corpus, hold_out_speakers, part_names
 from asr_kd.corpus.digests import audio_digests
 from asr_kd.corpus.lexicon import Lexicon
 from asr_kd.corpus.manifest import Utterance, write_manifest
@@ -113,12 +113,10 @@ def validate(config: Config) -> None:
 
 
 def _load(config: Config) -> Source:
+    _check_settings(config)
     settings = config.data
-    _check_choice("data.invalid", settings.invalid, INVALID)
-    _check_choice("data.missing_words", settings.missing_words, vocabulary.MISSING_WORDS)
-    corpus = data_prep.find(settings.corpus)(
-        settings, Path(settings.downloads) / settings.corpus, config.seed
-    )
+    folder, workers = Path(settings.downloads) / settings.corpus, resolve_workers(config.workers)
+    corpus = data_prep.find(settings.corpus)(settings, folder, config.seed, workers)
     if settings.lexicon:
         path = Path(settings.lexicon).expanduser()
         if not path.is_file():
@@ -126,12 +124,33 @@ def _load(config: Config) -> Source:
         corpus.lexicon = vocabulary.without_stress(vocabulary.without_noises(Lexicon.read(path)))
         corpus.whole_lexicon = True
     parts = dict(corpus.parts)
-    if not parts.get("dev"):
+    if "dev" not in parts:
         parts["train"], parts["dev"] = hold_out_speakers(parts["train"], settings.dev_speakers, config.seed)
+    elif settings.dev_speakers:
+        raise AsrKdError(
+            f"data.dev_speakers={settings.dev_speakers} has no effect: the corpus has a dev part of its own; "
+            "set it to 0"
+        )
     lines = read_lines(Path(settings.lm_text).expanduser()) if settings.lm_text else []
     sentences = [" ".join(line.split()) for line in [*corpus.lm_sentences, *lines]]
     arpas, decoded = _arpas(config, corpus)
     return Source(corpus, {part: parts[part] for part in PARTS}, sentences, arpas, decoded)
+
+
+def _check_settings(config: Config) -> None:
+    """Refuse settings that mean nothing, or nothing for this corpus."""
+    settings = config.data
+    for name, choices in (("invalid", INVALID), ("missing_words", vocabulary.MISSING_WORDS)):
+        value = getattr(settings, name)
+        if value not in choices:
+            raise AsrKdError(f"data.{name}={value}: choose one of {', '.join(choices)}")
+    for part, value in vars(settings.parts).items():
+        if value is not None and not part_names(value):
+            none = "; give null to hold speakers out of training" if part == "dev" else ""
+            raise AsrKdError(f"data.parts.{part}={value!r} names no part{none}")
+    idle = artifacts.differences(asdict(settings.mini), asdict(MiniConfig()))
+    if idle and settings.corpus != "mini":
+        raise AsrKdError(f"data.mini.{idle[0]} has no effect: it is for data.corpus=mini alone")
 
 
 def _arpas(config: Config, corpus: Corpus) -> tuple[dict[str, Path], list[Path]]:
@@ -275,11 +294,6 @@ def _report(summary: dict[str, Any]) -> None:
         say(
             f"data: utterances left out for {len(summary['skipped'])} problems, which data/summary.json lists"
         )
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise AsrKdError(f"{name}={value}: choose one of {', '.join(choices)}")
 
 
 def _hash(items: Iterable[Any]) -> str:

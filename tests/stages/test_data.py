@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from asr_kd import artifacts
-from asr_kd.config import Config, DataConfig, LmConfig
+from asr_kd.config import Config, DataConfig, LmConfig, MiniConfig, PartsConfig
 from asr_kd.corpus.lexicon import Lexicon
 from asr_kd.corpus.manifest import read_manifest
 from asr_kd.errors import AsrKdError
@@ -176,6 +176,29 @@ def test_a_dev_part_may_be_named(corpus: Path):
     named.data.parts.dev = "test"
     with pytest.raises(AsrKdError, match="duplicate id"):
         run(named)
+
+
+def test_an_empty_dev_part_is_not_replaced(corpus: Path):
+    (corpus / "none").mkdir()
+    for file in ("text", "wav.scp", "utt2spk"):
+        (corpus / "none" / file).touch()
+    named = config(corpus, parts=PartsConfig(dev="none"))
+    with pytest.raises(AsrKdError, match="empty part: dev has no utterances"):
+        run(named)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"parts": PartsConfig(dev="test"), "dev_speakers": 2}, r"data\.dev_speakers=2 has no effect"),
+        ({"parts": PartsConfig(dev=" ")}, r"data\.parts\.dev=' ' names no part; give null"),
+        ({"parts": PartsConfig(train="+")}, r"data\.parts\.train='\+' names no part"),
+        ({"mini": MiniConfig(noise_decibels=0.0)}, r"data\.mini\.noise_decibels has no effect"),
+    ],
+)
+def test_settings_without_effect_are_refused(corpus: Path, settings: dict[str, Any], message: str):
+    with pytest.raises(AsrKdError, match=message):
+        run(config(corpus, **settings))
 
 
 @pytest.mark.parametrize("setting", ["invalid", "missing_words"])
