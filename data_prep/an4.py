@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from asr_kd.config import DataConfig
-from asr_kd.corpus.corpus import AudioFinder, Corpus, local_folder
+from asr_kd.corpus.corpus import AudioFinder, Corpus, local_folder, part_names
 from asr_kd.corpus.download import Remote, fetch_archive
 from asr_kd.corpus.lexicon import Lexicon
 from asr_kd.corpus.manifest import Utterance
@@ -29,7 +29,11 @@ def prepare(config: DataConfig, folder: Path, seed: int = 0, workers: int = 1) -
     root = local_folder(config.source or str(fetch_archive(ARCHIVE, folder)), "etc", "wav")
     lexicon, arpa = root / "etc" / "an4.dic", root / "etc" / "an4.ug.lm"
     return Corpus(
-        parts={part: _read_part(root, value) for part, value in vars(config.parts).items() if value},
+        parts={
+            part: [utterance for name in part_names(value) for utterance in _read_part(root, name)]
+            for part, value in vars(config.parts).items()
+            if value
+        },
         lexicon=Lexicon.read(lexicon),
         whole_lexicon=True,
         arpas={"ug": arpa} if arpa.is_file() else {},

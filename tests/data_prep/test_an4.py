@@ -43,6 +43,14 @@ def test_the_layout_of_the_distribution(tmp_path: Path):
     assert corpus.arpas == {"ug": root / "etc" / "an4.ug.lm"} and "dev" not in corpus.parts
 
 
+def test_parts_are_joined_with_plus(tmp_path: Path):
+    write_an4(tmp_path)
+    parts = PartsConfig(train="train+test", dev="test")
+    corpus = prepare(DataConfig(source=str(tmp_path), parts=parts), tmp_path)
+    assert [u.id for u in corpus.parts["train"]] == ["a1-fash-b", "a2-fash-b", "a3-fash-b", "a1-menk-b"]
+    assert [u.id for u in corpus.parts["dev"]] == ["a1-menk-b"]
+
+
 def test_other_parts_are_refused_with_those_there_are(tmp_path: Path):
     write_an4(tmp_path)
     with pytest.raises(AsrKdError, match=r"an4_dev\.fileids is missing; .* test, train"):
