@@ -193,7 +193,7 @@ class Config:
     seed: int = 0
     stage: str = "data"  # first stage, by number or name
     stop_stage: str = "bench"  # last stage
-    device: str = "auto"
+    device: str = "auto"  # "cpu", "cuda", "cuda:1", ...; auto: CUDA where there is one
     workers: int = 0  # processes; 0: one a core
     data: DataConfig = field(default_factory=DataConfig)
     features: FeatureConfig = field(default_factory=FeatureConfig)

@@ -132,7 +132,7 @@ def score_part(
         features: the part's folder of features; its name is the part's.
         labels: the folder with ``<part>.npy`` and ``priors.npy``.
         output: the ``.npy`` file to write.
-        device: "cpu" or "cuda".
+        device: "cpu", "cuda" or, of several GPUs, e.g. "cuda:1".
 
     Returns:
         How well frames were classified, by the labels.

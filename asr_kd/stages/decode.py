@@ -104,13 +104,13 @@ def _made_from(config: Config, work: Path, system: System, lm: str) -> dict[str,
 def _score(config: Config, work: Path, system: System, pool: WorkerPool) -> _Scores:
     folder = work / "decode" / f".{system.name}.scores"
     folder.mkdir(parents=True, exist_ok=True)
-    labels, device = work / "align" / "labels", resolve_device(config.device).type
+    labels, device = work / "align" / "labels", resolve_device(config.device)
     parameters = load_scorer(system, labels, "cpu").parameter_count
     parts = {part: Scored(folder / f"{part}.npy", work / "features" / part) for part in PARTS}
     # Several processes on one GPU would each hold the models there and gain little.
-    with WorkerPool(1) if device == "cuda" else nullcontext(pool) as scoring_pool:
+    with WorkerPool(1) if device.type == "cuda" else nullcontext(pool) as scoring_pool:
         quality = {
-            part: score_part(scoring_pool, system, scored.features, labels, scored.scores, device)
+            part: score_part(scoring_pool, system, scored.features, labels, scored.scores, str(device))
             for part, scored in parts.items()
         }
     return _Scores(folder, parameters, parts, quality)
