@@ -21,8 +21,8 @@ from asr_kd.features.store import open_part
 from asr_kd.frames import FrameIndex, create_frames, open_frames
 from asr_kd.jobs import WorkerPool
 from asr_kd.models.inference import log_posteriors
+from asr_kd.models.metrics import FrameMetrics, frame_metrics
 from asr_kd.models.storage import load_model
-from asr_kd.training.metrics import FrameMetrics, frame_metrics
 
 # A senone rarer than this would turn the slightest posterior into a likelihood.
 PRIOR_FLOOR = 1e-6

@@ -18,11 +18,11 @@ from asr_kd.decoding.systems import System, recipe_systems
 from asr_kd.decoding.tuning import Tuning, tune, tuning_part
 from asr_kd.frames import FrameIndex
 from asr_kd.jobs import WorkerPool, resolve_workers
+from asr_kd.models.devices import resolve_device
+from asr_kd.models.metrics import FrameMetrics
 from asr_kd.progress import say
 from asr_kd.scoring.transcripts import read_references, write_transcripts
 from asr_kd.scoring.wer import ErrorCounts, count_errors, total
-from asr_kd.training.devices import resolve_device
-from asr_kd.training.metrics import FrameMetrics
 
 PARTS = ("dev", "test")
 

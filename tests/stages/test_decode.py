@@ -10,10 +10,10 @@ import torch
 from asr_kd.artifacts import Artifact
 from asr_kd.config import Config
 from asr_kd.errors import AsrKdError
+from asr_kd.models.metrics import FrameMetrics
 from asr_kd.scoring.transcripts import read_references, read_transcripts
 from asr_kd.scoring.wer import count_errors, total
 from asr_kd.stages import decode
-from asr_kd.training.metrics import FrameMetrics
 from tests.work_folder import make_model, make_work
 
 NETWORKS = ("member-0", "member-1", "ensemble", "student")

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from asr_kd.errors import AsrKdError
-from asr_kd.training.devices import resolve_device, resolve_precision
+from asr_kd.models.devices import resolve_device, resolve_precision
 
 
 def test_named_devices_and_precisions() -> None:
