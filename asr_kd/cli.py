@@ -14,6 +14,8 @@ asr-kd VERB [recipe=NAME] [setting=value ...]
 
   run        run a recipe's stages, from audio to the report (stage=, stop_stage= by number or name)
   validate   check a recipe's corpus and name everything that is wrong with it
+  export-data to=FOLDER
+             write a recipe's parts as Kaldi data directories: text, utt2spk, spk2utt, wav.scp
   export-labels to=FOLDER [format=ark]
              write a recipe's senone labels for Kaldi, one <part>.txt (or .ark) a part
   settings   print every setting of a recipe with its value
@@ -62,14 +64,29 @@ def _validate(settings: Sequence[str]) -> None:
     data.validate(load(settings))
 
 
+def _export_data(settings: Sequence[str]) -> None:
+    from asr_kd.stages import data
+
+    own, config = _load_with(settings, "to")
+    if "to" not in own:
+        raise AsrKdError("export-data needs to=FOLDER")
+    data.export_data(Path(config.work), Path(own["to"]))
+
+
 def _export_labels(settings: Sequence[str]) -> None:
     from asr_kd.stages import align
 
-    own = dict(setting.split("=", 1) for setting in settings if setting.startswith(("to=", "format=")))
+    own, config = _load_with(settings, "to", "format")
     if "to" not in own or own.get("format", "txt") not in {"txt", "ark"}:
         raise AsrKdError("export-labels needs to=FOLDER, and knows format=txt and format=ark")
-    config = load([setting for setting in settings if not setting.startswith(("to=", "format="))])
     align.export_labels(Path(config.work), Path(own["to"]), f".{own.get('format', 'txt')}")
+
+
+def _load_with(settings: Sequence[str], *names: str) -> tuple[dict[str, str], Config]:
+    """A verb's own arguments by name, and the configuration of all others."""
+    own = [setting for setting in settings if setting.partition("=")[0] in names and "=" in setting]
+    config = load([setting for setting in settings if setting not in own])
+    return dict(setting.split("=", 1) for setting in own), config
 
 
 def _settings(settings: Sequence[str]) -> None:
@@ -81,6 +98,7 @@ def _settings(settings: Sequence[str]) -> None:
 VERBS: dict[str, Callable[[Sequence[str]], None]] = {
     "run": _run,
     "validate": _validate,
+    "export-data": _export_data,
     "export-labels": _export_labels,
     "settings": _settings,
 }

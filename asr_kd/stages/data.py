@@ -3,45 +3,30 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import data_prep
 from asr_kd import artifacts
 from asr_kd.artifacts import Artifact
-from asr_kd.config import Config, MiniConfig
+from asr_kd.config import Config
 from asr_kd.corpus import pronounce, vocabulary
 from asr_kd.corpus import validate as validation
 from asr_kd.corpus.arpa import arpa_words, write_clean_arpa
-from asr_kd.corpus.corpus import Corpus, hold_out_speakers, part_names
 from asr_kd.corpus.digests import audio_digests
-from asr_kd.corpus.lexicon import Lexicon
-from asr_kd.corpus.manifest import Utterance, write_manifest
-from asr_kd.corpus.text import read_lines
+from asr_kd.corpus.kaldi import write_data_dir
+from asr_kd.corpus.manifest import Utterance, read_manifest, write_manifest
 from asr_kd.corpus.validate import Problem
 from asr_kd.errors import AsrKdError
 from asr_kd.features.fbank import count_frames
 from asr_kd.hmm.topology import PHONE_STATES
 from asr_kd.jobs import resolve_workers
 from asr_kd.progress import say
+from asr_kd.stages.source import PARTS, Source, load_source
 
-PARTS = ("train", "dev", "test")
-INVALID = ("refuse", "skip")
 PROBLEMS_FILE = "data-problems.txt"
 WARNINGS_FILE = "data-warnings.txt"
 DIGESTS_FILE = ".audio-digests.json"
-
-
-@dataclass
-class Source:
-    """A corpus with everything that the settings add to it."""
-
-    corpus: Corpus
-    parts: dict[str, list[Utterance]]
-    sentences: list[str]
-    arpas: dict[str, Path]  # all that are stored
-    decoded_arpas: list[Path]  # those of them that a language model of the recipe uses
 
 
 def run(config: Config, work: Path) -> None:
@@ -50,7 +35,7 @@ def run(config: Config, work: Path) -> None:
     Raises:
         AsrKdError: the corpus cannot be found or read, or has problems that the settings do not allow.
     """
-    source = _load(config)
+    source = load_source(config)
     digests = _digests(source, config, work)
     made_from = _made_from(source, config, digests)
     if artifacts.find(work / "data", made_from):
@@ -89,7 +74,7 @@ def find_problems(config: Config) -> tuple[list[Problem], list[Problem]]:
     Raises:
         AsrKdError: the corpus cannot be found or read at all.
     """
-    source = _load(config)
+    source = load_source(config)
     parts, problems = _problems(source, config)
     valid = validation.without(parts, problems)
     try:
@@ -112,68 +97,19 @@ def validate(config: Config) -> None:
     say(f"{config.recipe}: the corpus is valid")
 
 
-def _load(config: Config) -> Source:
-    _check_settings(config)
-    settings = config.data
-    folder, workers = Path(settings.downloads) / settings.corpus, resolve_workers(config.workers)
-    corpus = data_prep.find(settings.corpus)(settings, folder, config.seed, workers)
-    if settings.lexicon:
-        path = Path(settings.lexicon).expanduser()
-        if not path.is_file():
-            raise AsrKdError(f"data.lexicon={settings.lexicon}: there is no such file")
-        corpus.lexicon = vocabulary.without_stress(vocabulary.without_noises(Lexicon.read(path)))
-        corpus.whole_lexicon = True
-    parts = dict(corpus.parts)
-    if "dev" not in parts:
-        parts["train"], parts["dev"] = hold_out_speakers(parts["train"], settings.dev_speakers, config.seed)
-    elif settings.dev_speakers:
-        raise AsrKdError(
-            f"data.dev_speakers={settings.dev_speakers} has no effect: the corpus has a dev part of its own; "
-            "set it to 0"
-        )
-    lines = read_lines(Path(settings.lm_text).expanduser()) if settings.lm_text else []
-    sentences = [" ".join(line.split()) for line in [*corpus.lm_sentences, *lines]]
-    arpas, decoded = _arpas(config, corpus)
-    return Source(corpus, {part: parts[part] for part in PARTS}, sentences, arpas, decoded)
+def export_data(work: Path, folder: Path) -> None:
+    """Write ``<part>/`` of train, dev and test as Kaldi data directories.
 
-
-def _check_settings(config: Config) -> None:
-    """Refuse settings that mean nothing, or nothing for this corpus."""
-    settings = config.data
-    for name, choices in (("invalid", INVALID), ("missing_words", vocabulary.MISSING_WORDS)):
-        value = getattr(settings, name)
-        if value not in choices:
-            raise AsrKdError(f"data.{name}={value}: choose one of {', '.join(choices)}")
-    for part, value in vars(settings.parts).items():
-        if value is not None and not part_names(value):
-            none = "; give null to hold speakers out of training" if part == "dev" else ""
-            raise AsrKdError(f"data.parts.{part}={value!r} names no part{none}")
-    idle = artifacts.differences(asdict(settings.mini), asdict(MiniConfig()))
-    if idle and settings.corpus != "mini":
-        raise AsrKdError(f"data.mini.{idle[0]} has no effect: it is for data.corpus=mini alone")
-
-
-def _arpas(config: Config, corpus: Corpus) -> tuple[dict[str, Path], list[Path]]:
-    """The ARPA files to store by name, and those that the recipe's language models use."""
-    if not config.lms:
-        raise AsrKdError("the recipe names no language model; add one, e.g. `lms: {trigram: {order: 3}}`")
-    stored, used = dict(corpus.arpas), []
-    for name, lm in config.lms.items():
-        if lm.arpa is None:
-            continue
-        if lm.arpa not in corpus.arpas:
-            path = Path(lm.arpa).expanduser()
-            if not path.is_file():
-                brought = ", ".join(corpus.arpas) or "none"
-                raise AsrKdError(
-                    f"lms.{name}.arpa={lm.arpa}: neither a file nor a language model that the corpus brings "
-                    f"({brought}); set lms.{name}.arpa=null to train one"
-                )
-            if name in corpus.arpas:
-                raise AsrKdError(f"lms.{name}: the corpus brings a model {name!r}; choose another name")
-            stored[name] = path
-        used.append(stored.get(lm.arpa, stored.get(name)))
-    return stored, [path for path in used if path]
+    Raises:
+        AsrKdError: stage data has not finished.
+    """
+    data = Artifact(work / "data")
+    data.verify()
+    for part in PARTS:
+        utterances = read_manifest(data / f"{part}.jsonl")
+        renamed = write_data_dir(utterances, folder / part)
+        note = f", {renamed} of them renamed <speaker>-<id>, as Kaldi sorts" if renamed else ""
+        say(f"{folder / part}: {len(utterances)} utterances{note}")
 
 
 def _digests(source: Source, config: Config, work: Path) -> dict[str, str]:

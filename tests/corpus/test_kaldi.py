@@ -108,7 +108,7 @@ def test_whole_utterances_are_written_without_segments(tmp_path: Path):
         Utterance("s1-a", "s1", audio(tmp_path / "a.wav", 1), "A A"),
         Utterance("x", "s2", audio(tmp_path / "x.wav", 1), "X"),
     ]
-    write_data_dir(utterances, tmp_path / "out")
+    assert write_data_dir(utterances, tmp_path / "out") == 1
     assert not (tmp_path / "out" / "segments").exists()
     assert (tmp_path / "out" / "utt2spk").read_text() == "s1-a s1\ns1-b s1\ns2-x s2\n"
     assert (tmp_path / "out" / "spk2utt").read_text() == "s1 s1-a s1-b\ns2 s2-x\n"

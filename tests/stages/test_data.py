@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -6,8 +7,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr_kd import artifacts
+from asr_kd import artifacts, cli
 from asr_kd.config import Config, DataConfig, LmConfig, MiniConfig, PartsConfig
+from asr_kd.corpus.kaldi import read_data_dir
 from asr_kd.corpus.lexicon import Lexicon
 from asr_kd.corpus.manifest import read_manifest
 from asr_kd.errors import AsrKdError
@@ -205,6 +207,21 @@ def test_settings_without_effect_are_refused(corpus: Path, settings: dict[str, A
 def test_unknown_choices_are_refused(corpus: Path, setting: str):
     with pytest.raises(AsrKdError, match=rf"data\.{setting}=ignore: choose one of .*refuse"):
         run(config(corpus, **{setting: "ignore"}))
+
+
+def test_parts_are_exported_as_kaldi_data_directories(corpus: Path, tmp_path: Path):
+    settings = ["recipe=kaldi_dir", f"work={tmp_path / 'exp'}", f"data.source={corpus}", "workers=1"]
+    assert cli.main(["export-data", *settings]) == 1  # to= is missing
+    assert cli.main(["export-data", *settings, f"to={tmp_path / 'kaldi'}"]) == 1  # so is stage data
+    folder = run(cli.load(settings))
+    assert cli.main(["export-data", *settings, f"to={tmp_path / 'kaldi'}"]) == 0
+    for part in data.PARTS:
+        assert {file.name for file in (tmp_path / "kaldi" / part).iterdir()} == {
+            "text", "utt2spk", "spk2utt", "wav.scp",
+        }  # fmt: skip
+        written = read_data_dir(tmp_path / "kaldi" / part)
+        manifest = read_manifest(folder / f"{part}.jsonl")
+        assert written == [replace(utterance, duration_seconds=None) for utterance in manifest]
 
 
 def test_a_real_corpus_is_valid(corpora: Path, tmp_path: Path):
