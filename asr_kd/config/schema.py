@@ -178,7 +178,7 @@ class DecodeConfig:
 class BenchConfig:
     """Stage 7: real-time factors."""
 
-    systems: list[str] = field(default_factory=list)  # empty: a member, the ensemble and every student
+    systems: list[str] = field(default_factory=list)  # empty: all, of members one an architecture
     passes: int = 5
     seconds_of_audio: float = 300.0  # of the test part
     threads: int = 1
