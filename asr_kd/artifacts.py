@@ -3,7 +3,8 @@
 A stage writes into a sibling folder ``.<name>.partial`` and the folder gets its own name only when all of
 it is complete, with a manifest that holds the fingerprint of the settings and inputs it was made from, the
 size and SHA-256 of every file, and the versions that made it. A partial folder whose fingerprint is still
-right is kept after a kill, so that long work can go on inside it.
+right is kept after a kill, so that long work can go on inside it; one that was complete takes its name when
+it is next looked for.
 """
 
 import hashlib
@@ -71,6 +72,16 @@ class Artifact:
         """One hash over the content of every file: equal content, equal digest."""
         return _hash_json({name: entry["sha256"] for name, entry in self.manifest["files"].items()})
 
+    def sha256(self, name: str) -> str:
+        """The hash of one file, as the manifest has it.
+
+        Raises:
+            AsrKdError: there is no such file in the artefact.
+        """
+        if name not in self.manifest["files"]:
+            raise AsrKdError(f"{self.path} holds no {name}: another version made it; run its stage again")
+        return str(self.manifest["files"][name]["sha256"])
+
     def verify(self, hashes: bool = True) -> None:
         """Check every file's size and, if `hashes`, its SHA-256.
 
@@ -95,10 +106,33 @@ class Artifact:
 
 
 def find(path: Path, expected: Mapping[str, Any]) -> Artifact | None:
-    """The artefact at `path`, its files verified, if it is complete and made from exactly `expected`."""
+    """The artefact at `path`, its files verified, if it is complete and made from exactly `expected`.
+
+    One that a kill kept from its name, though it was complete, is given it.
+    """
+    if found := _verified(path, expected):
+        _clear(path)
+        return found
+    if _verified(_partial(path), expected):
+        _publish(_partial(path), path)
+        return Artifact(path)
+    return None
+
+
+def finished(folder: Path) -> list[Artifact]:
+    """All artefacts in `folder` and below it; not those that a kill kept from their names."""
+    manifests = sorted(folder.rglob(MANIFEST))
+    return [
+        Artifact(manifest.parent)
+        for manifest in manifests
+        if not any(part.startswith(".") for part in manifest.relative_to(folder).parts)
+    ]
+
+
+def _verified(path: Path, expected: Mapping[str, Any]) -> Artifact | None:
+    artifact = Artifact(path)
     if not (path / MANIFEST).exists():
         return None
-    artifact = Artifact(path)
     if artifact.manifest["fingerprint"] != json.loads(json.dumps(expected)):
         return None
     artifact.verify()
@@ -120,7 +154,7 @@ def create(path: Path, made_from: Mapping[str, Any]) -> Iterator[Path]:
     What an interrupted run left behind is kept when it was made from the same inputs, so the body may find
     finished pieces in it; whoever writes pieces must write each atomically (see `replace_file`).
     """
-    partial = path.with_name(f".{path.name}.partial")
+    partial = _partial(path)
     expected = json.loads(json.dumps(made_from))
     mark = partial / FINGERPRINT
     if partial.exists() and not (mark.exists() and _read_json(mark) == expected):
@@ -128,9 +162,11 @@ def create(path: Path, made_from: Mapping[str, Any]) -> Iterator[Path]:
     partial.mkdir(parents=True, exist_ok=True)
     with replace_file(mark) as temporary:
         temporary.write_text(json.dumps(expected), encoding="utf-8")
+    # Nothing is complete while the body writes.
+    (partial / MANIFEST).unlink(missing_ok=True)
     yield partial
-    mark.unlink()
-    _publish(partial, path, expected)
+    _complete(partial, expected)
+    _publish(partial, path)
 
 
 @contextmanager
@@ -146,11 +182,13 @@ def replace_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _publish(partial: Path, path: Path, expected: Mapping[str, Any]) -> None:
-    # Dot files are scratch of the body (checkpoints, temporary pieces): no part of the artefact.
-    for scratch in partial.rglob(".*"):
-        shutil.rmtree(scratch) if scratch.is_dir() else scratch.unlink()
-    files = sorted(file for file in partial.rglob("*") if file.is_file())
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.partial")
+
+
+def _complete(partial: Path, expected: Mapping[str, Any]) -> None:
+    """Write the manifest: from here on the folder is whole, whatever its name."""
+    files = sorted(file for file in partial.rglob("*") if file.is_file() and not _is_scratch(file, partial))
     for file in files:
         _sync(file)
     entries = {
@@ -160,14 +198,39 @@ def _publish(partial: Path, path: Path, expected: Mapping[str, Any]) -> None:
     manifest = {"fingerprint": expected, "files": entries, "versions": {"asr_kd": __version__}}
     with replace_file(partial / MANIFEST) as temporary:
         temporary.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    old = path.with_name(f".{path.name}.old")
-    if old.exists():
-        shutil.rmtree(old)
+
+
+def _publish(partial: Path, path: Path) -> None:
+    """Give a complete folder its name; what had it goes, and so does scratch, when nothing can be lost."""
+    old = _old(path)
     if path.exists():
+        if old.exists():
+            shutil.rmtree(old)
         path.rename(old)
     partial.rename(path)
-    if old.exists():
-        shutil.rmtree(old)
+    _clear(path)
+
+
+def _clear(path: Path) -> None:
+    """Remove what is no part of a finished artefact: scratch of its body, and what had its name before."""
+    for scratch in [file for file in path.rglob("*") if _is_scratch(file, path)]:
+        if scratch.is_dir():
+            shutil.rmtree(scratch)
+        else:
+            scratch.unlink(missing_ok=True)
+    if _old(path).exists():
+        shutil.rmtree(_old(path))
+
+
+def _old(path: Path) -> Path:
+    return path.with_name(f".{path.name}.old")
+
+
+def _is_scratch(file: Path, folder: Path) -> bool:
+    """Dot files and folders of the body (checkpoints, temporary pieces), and the mark of a partial folder."""
+    return file == folder / FINGERPRINT or any(
+        part.startswith(".") for part in file.relative_to(folder).parts
+    )
 
 
 def _sync(file: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from asr_kd.config import Config
+from asr_kd.config.overrides import allow_new_entries
 from asr_kd.errors import AsrKdError
 
 HELP = """\
@@ -13,12 +14,16 @@ asr-kd VERB [recipe=NAME] [setting=value ...]
 
   run        run a recipe's stages, from audio to the report (stage=, stop_stage= by number or name)
   validate   check a recipe's corpus and name everything that is wrong with it
+  export-data to=FOLDER
+             write a recipe's parts as Kaldi data directories: text, utt2spk, spk2utt, wav.scp
   export-labels to=FOLDER [format=ark]
              write a recipe's senone labels for Kaldi, one <part>.txt (or .ark) a part
   settings   print every setting of a recipe with its value
 
 A recipe is a folder of recipes/ or the path of a folder with a recipe.yaml. Every setting that
 `settings` prints can be given on the command line, e.g. `train.members=10 data.source=/data/an4`.
+A + adds a student, a language model or a model: `+distill.students.hot.temperature=8`,
+`+lms.trigram.order=3`, `+models.wide={kind: dnn, hidden_units: 1024}`.
 """
 
 
@@ -59,14 +64,29 @@ def _validate(settings: Sequence[str]) -> None:
     data.validate(load(settings))
 
 
+def _export_data(settings: Sequence[str]) -> None:
+    from asr_kd.stages import data
+
+    own, config = _load_with(settings, "to")
+    if "to" not in own:
+        raise AsrKdError("export-data needs to=FOLDER")
+    data.export_data(Path(config.work), Path(own["to"]))
+
+
 def _export_labels(settings: Sequence[str]) -> None:
     from asr_kd.stages import align
 
-    own = dict(setting.split("=", 1) for setting in settings if setting.startswith(("to=", "format=")))
+    own, config = _load_with(settings, "to", "format")
     if "to" not in own or own.get("format", "txt") not in {"txt", "ark"}:
         raise AsrKdError("export-labels needs to=FOLDER, and knows format=txt and format=ark")
-    config = load([setting for setting in settings if not setting.startswith(("to=", "format="))])
     align.export_labels(Path(config.work), Path(own["to"]), f".{own.get('format', 'txt')}")
+
+
+def _load_with(settings: Sequence[str], *names: str) -> tuple[dict[str, str], Config]:
+    """A verb's own arguments by name, and the configuration of all others."""
+    own = [setting for setting in settings if setting.partition("=")[0] in names and "=" in setting]
+    config = load([setting for setting in settings if setting not in own])
+    return dict(setting.split("=", 1) for setting in own), config
 
 
 def _settings(settings: Sequence[str]) -> None:
@@ -78,6 +98,7 @@ def _settings(settings: Sequence[str]) -> None:
 VERBS: dict[str, Callable[[Sequence[str]], None]] = {
     "run": _run,
     "validate": _validate,
+    "export-data": _export_data,
     "export-labels": _export_labels,
     "settings": _settings,
 }
@@ -102,7 +123,7 @@ def load(settings: Sequence[str]) -> Config:
     ConfigStore.instance().store(name="base", node=Config)
     try:
         with initialize_config_dir(str(folder), version_base="1.3"):
-            composed = compose("recipe", overrides)
+            composed = compose("recipe", allow_new_entries(overrides))
         config = OmegaConf.to_object(composed)
     except (HydraException, OmegaConfBaseException) as error:
         raise AsrKdError(f"{folder / 'recipe.yaml'}: {_reason(error)}") from error
@@ -131,9 +152,11 @@ def _reason(error: Exception) -> str:
     while cause is not None:
         messages.append(str(cause))
         cause = cause.__cause__
-    unknown = "is not in struct" if any("not in struct" in message for message in messages) else ""
-    advice = "; `asr-kd settings recipe=NAME` lists every setting" if unknown else ""
-    return " / ".join(dict.fromkeys(message.splitlines()[0] for message in messages if message)) + advice
+    reason = " / ".join(dict.fromkeys(message.splitlines()[0] for message in messages if message))
+    if any(message.startswith("Key ") and " not in " in message for message in messages):
+        reason += "; `asr-kd settings recipe=NAME` lists every setting, "
+        reason += "and a + in front adds a student, a language model or a model"
+    return reason
 
 
 if __name__ == "__main__":

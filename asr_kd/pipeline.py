@@ -88,8 +88,8 @@ def run(config: Config) -> None:
 
 def _check_earlier(stage: Stage, first: Stage, config: Config, work: Path) -> None:
     """Refuse what an earlier stage left behind if it is damaged, or made with other settings than today's."""
-    for manifest in sorted((work / stage.name).rglob(artifacts.MANIFEST)):
-        artifacts.Artifact(manifest.parent).verify()
+    for artifact in artifacts.finished(work / stage.name):
+        artifact.verify()
     made_with = _recorded(work).get(stage.name)
     changed = artifacts.differences(made_with, stage_settings(config, stage.name)) if made_with else []
     if changed:

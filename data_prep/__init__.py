@@ -1,7 +1,8 @@
 """One script a corpus: where it comes from, how it becomes utterances.
 
-Each module has ``prepare(config: DataConfig, folder: Path, seed: int) -> Corpus``; `folder` is where it keeps
-what it downloads or synthesises, `seed` decides what it draws at random, if anything.
+Each module has ``prepare(config: DataConfig, folder: Path, seed: int, workers: int) -> Corpus``; `folder` is
+where it keeps what it downloads or synthesises, `seed` decides what it draws at random, if anything, and
+`workers` says how many processes it may use.
 """
 
 import pkgutil
@@ -13,7 +14,7 @@ from asr_kd.config import DataConfig
 from asr_kd.corpus.corpus import Corpus
 from asr_kd.errors import AsrKdError
 
-Prepare = Callable[[DataConfig, Path, int], Corpus]
+Prepare = Callable[[DataConfig, Path, int, int], Corpus]
 
 
 def known() -> list[str]:

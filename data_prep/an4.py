@@ -8,10 +8,11 @@ import re
 from pathlib import Path
 
 from asr_kd.config import DataConfig
-from asr_kd.corpus.corpus import AudioFinder, Corpus, local_folder, read_lines
+from asr_kd.corpus.corpus import AudioFinder, Corpus, local_folder, part_names
 from asr_kd.corpus.download import Remote, fetch_archive
 from asr_kd.corpus.lexicon import Lexicon
 from asr_kd.corpus.manifest import Utterance
+from asr_kd.corpus.text import numbered_lines, read_lines
 from asr_kd.errors import AsrKdError
 
 ARCHIVE = Remote("http://www.speech.cs.cmu.edu/databases/an4/an4_raw.bigendian.tar.gz")
@@ -19,19 +20,23 @@ ARCHIVE = Remote("http://www.speech.cs.cmu.edu/databases/an4/an4_raw.bigendian.t
 TRANSCRIPT = re.compile(r"^(?:<s>)?(?P<words>.*?)(?:</s>)?\s*\((?P<id>[^()\s]+)\)\s*$")
 
 
-def prepare(config: DataConfig, folder: Path, seed: int = 0) -> Corpus:
+def prepare(config: DataConfig, folder: Path, seed: int = 0, workers: int = 1) -> Corpus:
     """Read AN4 from `config.source`, or download it into `folder`. It has no dev part.
 
     Raises:
         AsrKdError: the folder is not laid out as AN4, or nothing could be downloaded.
     """
     root = local_folder(config.source or str(fetch_archive(ARCHIVE, folder)), "etc", "wav")
-    etc = root / "etc"
+    lexicon, arpa = root / "etc" / "an4.dic", root / "etc" / "an4.ug.lm"
     return Corpus(
-        parts={part: _read_part(root, value) for part, value in vars(config.parts).items() if value},
-        lexicon=Lexicon.read(etc / "an4.dic"),
+        parts={
+            part: [utterance for name in part_names(value) for utterance in _read_part(root, name)]
+            for part, value in vars(config.parts).items()
+            if value
+        },
+        lexicon=Lexicon.read(lexicon),
         whole_lexicon=True,
-        arpas={"ug": etc / "an4.ug.lm"},
+        arpas={"ug": arpa} if arpa.is_file() else {},
     )
 
 
@@ -53,7 +58,7 @@ def _read_part(root: Path, name: str) -> list[Utterance]:
 
 def _transcripts(path: Path) -> dict[str, str]:
     transcripts = {}
-    for number, line in enumerate(read_lines(path), start=1):
+    for number, line in numbered_lines(path):
         match = TRANSCRIPT.match(line.strip())
         if not match:
             raise AsrKdError(f"{path}:{number}: not a transcript `WORDS (id)`: {line}")

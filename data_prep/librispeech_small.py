@@ -7,10 +7,11 @@ audio of each id beside it, in any format. Lexicon and 3-gram language model are
 from pathlib import Path
 
 from asr_kd.config import DataConfig
-from asr_kd.corpus.corpus import AudioFinder, Corpus, part_names, read_lines
+from asr_kd.corpus.corpus import AudioFinder, Corpus, part_names
 from asr_kd.corpus.download import Remote, fetch, fetch_archive
 from asr_kd.corpus.lexicon import Lexicon
 from asr_kd.corpus.manifest import Utterance
+from asr_kd.corpus.text import read_lines
 from asr_kd.errors import AsrKdError
 
 # The hashes are those of md5sum.txt beside the files.
@@ -36,7 +37,7 @@ ARPA = Remote(
 ARPA_NAME = "tgsmall"
 
 
-def prepare(config: DataConfig, folder: Path, seed: int = 0) -> Corpus:
+def prepare(config: DataConfig, folder: Path, seed: int = 0, workers: int = 1) -> Corpus:
     """Read the parts named by `config.parts` from `config.source`, or download them into `folder`.
 
     A local copy may hold the two files of OpenSLR 11 at its top; else pronunciations come from

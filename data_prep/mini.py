@@ -12,13 +12,13 @@ import numpy as np
 import soundfile
 
 from asr_kd import artifacts
-from asr_kd.config import DataConfig, MiniConfig
+from asr_kd.config import DataConfig, MiniConfig, PartsConfig
 from asr_kd.corpus import pronounce
 from asr_kd.corpus.corpus import Corpus
 from asr_kd.corpus.espeak import Espeak, Speech
 from asr_kd.corpus.manifest import Utterance
 from asr_kd.errors import AsrKdError
-from asr_kd.jobs import map_processes, resolve_workers
+from asr_kd.jobs import map_processes
 from asr_kd.progress import say
 from asr_kd.seeding import generator
 
@@ -77,14 +77,20 @@ class Speaker:
     pitch: float
 
 
-def prepare(config: DataConfig, folder: Path, seed: int = 0) -> Corpus:
+def prepare(config: DataConfig, folder: Path, seed: int = 0, workers: int = 1) -> Corpus:
     """Synthesise the corpus into ``<folder>/audio``, unless it is there already.
 
     The same settings and seed give the same bytes.
 
     Raises:
-        AsrKdError: more speakers than voices, or none left to train on.
+        AsrKdError: more speakers than voices, none left to train on, or settings of other corpora.
     """
+    if config.source or config.parts != PartsConfig():
+        idle = "data.source" if config.source else "data.parts"
+        raise AsrKdError(
+            f"{idle} has no effect: recipe mini synthesises its corpus, whose parts follow from "
+            "data.mini.dev_speakers and data.mini.test_speakers"
+        )
     settings = config.mini
     speakers = _speakers(settings, seed)
     sentences = {
@@ -94,7 +100,7 @@ def prepare(config: DataConfig, folder: Path, seed: int = 0) -> Corpus:
         ]
         for speaker in speakers
     }
-    audio = _synthesise_all(config, folder.absolute() / "audio", speakers, sentences, seed)
+    audio = _synthesise_all(config, folder.absolute() / "audio", speakers, sentences, seed, workers)
     utterances = {
         speaker.name: [
             Utterance(
@@ -162,7 +168,12 @@ class _Task:
 
 
 def _synthesise_all(
-    config: DataConfig, folder: Path, speakers: list[Speaker], sentences: dict[str, list[str]], seed: int
+    config: DataConfig,
+    folder: Path,
+    speakers: list[Speaker],
+    sentences: dict[str, list[str]],
+    seed: int,
+    workers: int,
 ) -> Path:
     settings = {
         "format": FORMAT,
@@ -188,7 +199,7 @@ def _synthesise_all(
             )
             for speaker in speakers
         ]
-        seconds = sum(spoken for _, spoken in map_processes(_speak, tasks, resolve_workers(0), "synthesis"))
+        seconds = sum(spoken for _, spoken in map_processes(_speak, tasks, workers, "synthesis"))
     say(f"mini: {seconds / 60:.0f} minutes of synthetic speech, {len(speakers)} voices, in {folder}")
     return folder
 

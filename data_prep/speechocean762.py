@@ -15,7 +15,7 @@ from asr_kd.corpus.lexicon import Lexicon
 ARCHIVE = Remote("https://www.openslr.org/resources/101/speechocean762.tar.gz")
 
 
-def prepare(config: DataConfig, folder: Path, seed: int = 0) -> Corpus:
+def prepare(config: DataConfig, folder: Path, seed: int = 0, workers: int = 1) -> Corpus:
     """Read speechocean762 from `config.source`, or download it into `folder`. It has no dev part.
 
     Raises:

@@ -1,9 +1,14 @@
 """Artefacts are whole, made from known inputs, or refused by name."""
 
 import json
+import os
 import shutil
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,6 +49,14 @@ def test_changed_setting_or_input_is_noticed_and_named(tmp_path: Path) -> None:
     assert artifacts.differences(made_from, changed) == ["inputs.input", "settings.bins"]
 
 
+def test_hash_of_one_file_and_a_file_that_is_not_there(tmp_path: Path) -> None:
+    write(tmp_path / "a")
+    artifact = artifacts.Artifact(tmp_path / "a")
+    assert artifact.sha256("inner/file.txt") == artifacts.file_digest(artifact / "inner/file.txt")
+    with pytest.raises(AsrKdError, match=r"holds no other\.txt.*run its stage again"):
+        artifact.sha256("other.txt")
+
+
 @pytest.mark.parametrize("damage", ["flip", "truncate", "delete"])
 def test_damage_is_refused_by_name(tmp_path: Path, damage: str) -> None:
     made_from = write(tmp_path / "a")
@@ -72,6 +85,78 @@ def test_interrupted_work_stays_partial_and_goes_on(tmp_path: Path) -> None:
     with artifacts.create(tmp_path / "a", made_from) as folder:
         assert (folder / "piece").read_text() == "done"
     assert artifacts.find(tmp_path / "a", made_from) is not None
+
+
+class Killer:
+    """Kills the process, so to speak, before the n-th change that is made to the disk."""
+
+    CHANGES = ("rename", "replace", "unlink", "rmdir", "mkdir", "fsync")
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, survive: int) -> None:
+        self.left = survive
+        for name in self.CHANGES:
+            monkeypatch.setattr(os, name, partial(self._change, getattr(os, name)))
+
+    def _change(self, change: Callable[..., None], *arguments: Any, **named: Any) -> None:
+        if self.left == 0:
+            raise KeyboardInterrupt
+        self.left -= 1
+        change(*arguments, **named)
+
+
+def resume(path: Path, made_from: dict[str, object]) -> bool:
+    """What a stage does: look for the artefact, else make it; whether the long work had to be done."""
+    if artifacts.find(path, made_from):
+        return False
+    with artifacts.create(path, made_from) as folder:
+        worked = not (folder / ".checkpoint").exists()
+        if worked:
+            (folder / "result").write_text(json.dumps(made_from["settings"]))
+            (folder / ".checkpoint").mkdir()
+            (folder / ".checkpoint" / "state").touch()
+    return worked
+
+
+@pytest.mark.parametrize("replaces", [False, True])
+def test_a_kill_at_any_step_loses_no_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replaces: bool
+) -> None:
+    before, now = (artifacts.fingerprint("kind", {"bins": bins}, {}) for bins in (40, 80))
+    for survive in range(100):
+        path = tmp_path / str(survive) / "a"
+        if replaces:
+            assert resume(path, before)
+        begun = {"long": False}
+        with monkeypatch.context() as patched:
+            Killer(patched, survive)
+            try:
+                with artifacts.create(path, now) as folder:
+                    (folder / "result").write_text(json.dumps(now["settings"]))
+                    (folder / ".checkpoint").mkdir()
+                    (folder / ".checkpoint" / "state").touch()
+                    begun["long"] = True
+            except KeyboardInterrupt:
+                pass
+            else:
+                assert survive > 5
+                break
+        # Killed again while it recovers, and then left alone.
+        with monkeypatch.context() as patched, suppress(KeyboardInterrupt):
+            Killer(patched, survive % 3)
+            assert not (resume(path, now) and begun["long"])
+        assert not (resume(path, now) and begun["long"])
+        assert json.loads((path / "result").read_text()) == {"bins": 80}
+        assert {file.name for file in path.parent.iterdir()} == {"a"}
+        assert {file.name for file in path.iterdir()} == {"result", "manifest.json"}
+    else:
+        pytest.fail("never came to its end")
+
+
+def test_what_a_kill_kept_from_its_name_is_not_taken_for_finished(tmp_path: Path) -> None:
+    for name in ("train/member-0", "train/.member-1.partial", "train/.member-0.old"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "manifest.json").write_text("{}")
+    assert [artifact.path.name for artifact in artifacts.finished(tmp_path)] == ["member-0"]
 
 
 def test_pieces_made_from_other_settings_are_not_used(tmp_path: Path) -> None:

@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 
 from asr_kd import cli, pipeline
+from asr_kd.config import LmConfig, OptimiserConfig, StudentConfig
 from asr_kd.errors import AsrKdError
 
 RECIPES = sorted(path.parent.name for path in (Path(__file__).parents[1] / "recipes").glob("*/recipe.yaml"))
+
+WRONG_NAMES = ("membres", "nonsense", "members", "temprature", "ordre")
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -28,11 +31,59 @@ def test_settings_are_overridden() -> None:
     assert (config.train.members, config.data.parts.train, config.data.source) == (2, "a+b", "/x")
 
 
-@pytest.mark.parametrize("setting", ["train.membres=2", "nonsense=1", "train.members=two"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["+distill.students.hot.temperature=8", "distill.students.hot.optimiser.epochs=1"],
+        ["+distill.students.hot={temperature: 8, optimiser: {epochs: 1}}"],
+        ["++distill.students.hot.temperature=8", "+distill.students.hot.optimiser.epochs=1"],
+        ["+distill.students={hot: {temperature: 8, optimiser: {epochs: 1}}}"],
+    ],
+)
+def test_a_plus_adds_a_student(settings: list[str]) -> None:
+    students = cli.load(["recipe=mini", *settings]).distill.students
+    assert students["hot"] == StudentConfig(temperature=8.0, optimiser=OptimiserConfig(epochs=1))
+    assert students["student"] == cli.load(["recipe=mini"]).distill.students["student"]
+
+
+def test_a_plus_adds_language_models_and_models() -> None:
+    config = cli.load(
+        ["recipe=mini", "+lms.trigram.order=3", "+models.paper={preset: hinton2015}", "+models.wide.kind=dnn"]
+    )
+    assert config.lms == {"bigram": LmConfig(order=2), "trigram": LmConfig(order=3)}
+    assert (config.models["paper"], config.models["wide"]) == ({"preset": "hinton2015"}, {"kind": "dnn"})
+    assert cli.load(["recipe=an4", "~lms.ug"]).lms == {"bigram": LmConfig(order=2)}
+
+
+def test_a_plus_leaves_entries_that_are_there_as_they_are() -> None:
+    given = ["+distill.students.student.temperature=8", "+models.member.dropout=0.5"]
+    config = cli.load(["recipe=mini", *given])
+    assert config.distill.students["student"].optimiser.threads == 2
+    assert config.models["member"]["dropout"] == 0.5 and config.models["member"]["hidden_units"] == 256
+
+
+def test_a_new_entry_without_a_plus_is_refused_with_advice() -> None:
+    with pytest.raises(AsrKdError, match=r"'hot'.*a \+ in front adds a student"):
+        cli.load(["recipe=mini", "distill.students.hot.temperature=8"])
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "train.membres=2",
+        "nonsense=1",
+        "train.members=two",
+        "+train.membres=2",
+        "++nonsense=1",
+        "+distill.students.hot.temprature=8",
+        "+distill.students.student.temprature=8",
+        "+lms.trigram={ordre: 3}",
+    ],
+)
 def test_wrong_settings_are_refused_by_name(setting: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["settings", "recipe=mini", setting]) == 1
     message = capsys.readouterr().err
-    assert setting.split("=", maxsplit=1)[0].rsplit(".", maxsplit=1)[-1] in message
+    assert any(name in setting and name in message for name in WRONG_NAMES)
     assert "Traceback" not in message
 
 

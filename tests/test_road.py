@@ -62,6 +62,7 @@ def test_report_holds_every_system(road: list[str]) -> None:
     for system in report["systems"]:
         assert system["metrics"]["test"]["words"] > 0
         assert 0 <= system["metrics"]["test"]["wer"] < 1
+        assert ("rtf" in system) != (system["name"] == "member-1") == ("rtf_of" in system)
     assert set(report["gap_closed"]["student"]) >= {"frame_accuracy", "cross_entropy"}
 
 

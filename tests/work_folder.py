@@ -57,9 +57,9 @@ def make_work(work: Path, noise: float = 0.5, members: int = 2, lms: tuple[str, 
     return config
 
 
-def make_model(folder: Path, seed: int, senones: int = 3) -> None:
+def make_model(folder: Path, seed: int, senones: int = 3, hidden_layers: int = 1) -> None:
     """A network whose logits are about the first mel bins, with errors of its own; and its training log."""
-    settings = {"kind": "dnn", "hidden_layers": 1, "hidden_units": MEL_BINS, "left_context": 0}
+    settings = {"kind": "dnn", "hidden_layers": hidden_layers, "hidden_units": MEL_BINS, "left_context": 0}
     model = build({**settings, "right_context": 0, "batch_norm": False}, MEL_BINS, senones)
     random = torch.Generator().manual_seed(seed)
     for name, weight in model.state_dict().items():

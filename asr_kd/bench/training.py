@@ -18,8 +18,8 @@ import torch
 from asr_kd.config.schema import OptimiserConfig
 from asr_kd.frames import FrameIndex
 from asr_kd.models import AcousticModel, build
+from asr_kd.models.devices import resolve_device
 from asr_kd.training.data import Batch, FrameData, PerFrame
-from asr_kd.training.devices import resolve_device
 from asr_kd.training.loop import Trainer
 from asr_kd.training.objectives import DistillationObjective, HardObjective
 

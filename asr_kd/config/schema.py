@@ -90,7 +90,7 @@ class RealignConfig:
     """Relabel the frames with a trained network (0 rounds: keep the GMM's labels)."""
 
     rounds: int = 0
-    model: str = "member"  # a name of `models`
+    model: str = "member"  # of `models`, or a preset
 
 
 @dataclass
@@ -142,7 +142,7 @@ class TrainConfig:
     """Stage 3: the ensemble."""
 
     members: int = 5
-    models: list[str] = field(default_factory=lambda: ["member"])  # names of `models`, taken in turn
+    models: list[str] = field(default_factory=lambda: ["member"])  # of `models`, or presets; in turn
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
 
 
@@ -150,7 +150,7 @@ class TrainConfig:
 class StudentConfig:
     """One student: a model, trained on the ensemble's soft targets."""
 
-    model: str = "student"  # a name of `models`
+    model: str = "student"  # of `models`, or a preset
     temperature: float = 2.0
     soft_weight: float = 1.0
     hard_weight: float = 0.5
@@ -182,7 +182,7 @@ class DecodeConfig:
 class BenchConfig:
     """Stage 7: real-time factors."""
 
-    systems: list[str] = field(default_factory=list)  # empty: a member, the ensemble and every student
+    systems: list[str] = field(default_factory=list)  # empty: all, of members one an architecture
     passes: int = 5
     seconds_of_audio: float = 300.0  # of the test part
     threads: int = 1
@@ -197,7 +197,7 @@ class Config:
     seed: int = 0
     stage: str = "data"  # first stage, by number or name
     stop_stage: str = "bench"  # last stage
-    device: str = "auto"
+    device: str = "auto"  # "cpu", "cuda", "cuda:1", ...; auto: CUDA where there is one
     workers: int = 0  # processes; 0: one a core
     data: DataConfig = field(default_factory=DataConfig)
     features: FeatureConfig = field(default_factory=FeatureConfig)
@@ -206,7 +206,7 @@ class Config:
     lms: dict[str, LmConfig] = field(default_factory=dict)
     models: dict[str, dict[str, Any]] = field(
         default_factory=dict
-    )  # name -> {kind: dnn, ...settings of that kind}
+    )  # name -> {kind: dnn, ...settings of that kind}; presets are there under their own names
     train: TrainConfig = field(default_factory=TrainConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
     decode: DecodeConfig = field(default_factory=DecodeConfig)

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from functools import reduce
+from operator import getitem
 from typing import Any
 
 from asr_kd.config.schema import Config
 
 _SECTIONS: dict[str, tuple[str, ...]] = {
-    "data": ("data", "lms", "seed"),
+    # An utterance shorter than a frame is none: so much of the features decides what the manifests hold.
+    "data": ("data", "lms", "seed", "features.frame_shift_milliseconds"),
     "features": ("features",),
     "align": ("align", "lms", "seed"),
     "train": ("train", "seed"),
@@ -29,7 +32,7 @@ def stage_settings(config: Config, stage: str) -> dict[str, Any]:
     Settings that only decide how it is done (workers, device, folders) are not among them.
     """
     every = asdict(config)
-    settings = {section: every[section] for section in _SECTIONS[stage]}
+    settings = {section: reduce(getitem, section.split("."), every) for section in _SECTIONS[stage]}
     if stage in _MODELS:
         settings["models"] = {name: config.models.get(name) for name in sorted(set(_MODELS[stage](config)))}
     return settings

@@ -94,20 +94,6 @@ class AudioFinder:
         return {file.stem: file for file in audio}
 
 
-def read_lines(path: Path) -> list[str]:
-    """The lines of a text file that are not blank.
-
-    Raises:
-        AsrKdError: the file is missing or not UTF-8.
-    """
-    try:
-        return [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
-    except FileNotFoundError:
-        raise AsrKdError(f"{path} is missing") from None
-    except UnicodeDecodeError as error:
-        raise AsrKdError(f"{path} is not UTF-8 text ({error}); convert it") from error
-
-
 def local_folder(source: str, *marks: str) -> Path:
     """The root of a local copy: `source`, or a folder directly inside it, that holds all of `marks`.
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from asr_kd.config import PartsConfig
 from asr_kd.corpus.audio import MAX_OVERSHOOT_SECONDS, audio_info
-from asr_kd.corpus.corpus import part_names, read_lines
+from asr_kd.corpus.corpus import part_names
 from asr_kd.corpus.manifest import Utterance
+from asr_kd.corpus.text import read_lines
 from asr_kd.errors import AsrKdError
 
 LISTED = 10  # names listed in an error before "and N more"
@@ -70,11 +71,14 @@ def read_parts(root: Path, parts: PartsConfig) -> dict[str, list[Utterance]]:
     return read
 
 
-def write_data_dir(utterances: Iterable[Utterance], folder: Path) -> None:
+def write_data_dir(utterances: Iterable[Utterance], folder: Path) -> int:
     """Write a data directory that Kaldi's own tools accept.
 
     Kaldi wants utterance ids to begin with the speaker's name, so that one order sorts both: ids that do
     not are written as ``<speaker>-<id>``.
+
+    Returns:
+        How many ids were not written as they are.
     """
     folder.mkdir(parents=True, exist_ok=True)
     named = {_speaker_first(utterance): utterance for utterance in utterances}
@@ -97,6 +101,7 @@ def write_data_dir(utterances: Iterable[Utterance], folder: Path) -> None:
         lines = sorted(f"{key} {value}".rstrip() for key, value in table.items())
         lines.sort(key=lambda line: line.split(" ")[0].encode())
         (folder / file).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return sum(name != utterance.id for name, utterance in named.items())
 
 
 def _read_table(path: Path, empty_allowed: bool = False) -> dict[str, str]:

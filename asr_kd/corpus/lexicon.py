@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from asr_kd.corpus.text import numbered_lines
 from asr_kd.errors import AsrKdError
 
 Pronunciation = tuple[str, ...]
@@ -61,13 +62,11 @@ class Lexicon:
             strip_stress: remove the stress digits of phones such as ``AH0``.
 
         Raises:
-            AsrKdError: a line has no pronunciation; names the file and the line.
+            AsrKdError: the file cannot be read, or a line has no pronunciation; names the file and the line.
         """
         lexicon = cls()
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        for number, line in numbered_lines(path):
             fields = line.split()
-            if not fields:
-                continue
             if len(fields) < 2:
                 raise AsrKdError(
                     f"{path}:{number}: the word {fields[0]!r} has no pronunciation; "

@@ -1,7 +1,7 @@
 """Finds everything that is wrong with a corpus, and names it."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -12,10 +12,11 @@ from asr_kd.artifacts import replace_file
 from asr_kd.corpus.audio import RAW_SUFFIX, read_audio
 from asr_kd.corpus.lexicon import Lexicon
 from asr_kd.corpus.manifest import Utterance
-from asr_kd.corpus.pronounce import listed
+from asr_kd.corpus.pronounce import Completion, listed
 from asr_kd.corpus.truncation import truncation
 from asr_kd.errors import AsrKdError
 from asr_kd.jobs import map_processes
+from asr_kd.progress import say
 
 SHOWN = 20  # problems shown in the error; all are in the file
 CHUNK = 64  # utterances handed to a worker at a time
@@ -105,6 +106,36 @@ def check_audio(
     return measured, sorted(problems, key=lambda problem: (order.index(problem.part), problem.place))
 
 
+def check_frames(
+    parts: Mapping[str, Sequence[Utterance]], frames_of: Callable[[float], int]
+) -> list[Problem]:
+    """Utterances too short for a single frame; `frames_of` counts the frames of so many seconds."""
+    return [
+        Problem("too short", f"{seconds:.4f} s of {utterance.audio} give no frame", part, utterance.id, place)
+        for part, place, utterance in _places(parts)
+        if (seconds := utterance.duration_seconds) is not None and not frames_of(seconds)
+    ]
+
+
+def check_transcript_lengths(
+    parts: Mapping[str, Sequence[Utterance]],
+    frames_of: Callable[[float], int],
+    lexicon: Lexicon,
+    states_a_phone: int,
+) -> list[Problem]:
+    """Utterances with fewer frames than their words have states: nothing can align them."""
+    phones = {word: min(map(len, entry)) for word, entry in lexicon.entries.items()}
+    problems = []
+    for part, place, utterance in _places(parts):
+        frames = frames_of(utterance.duration_seconds or 0.0)
+        needed = states_a_phone * sum(phones[word] for word in utterance.words)
+        if frames < needed:
+            message = f"{frames} frames, but its {len(utterance.words)} words take {needed} or more"
+            message += f"; {utterance.audio} or its transcript is wrong, and no frame of it will have a label"
+            problems.append(Problem("too short for its transcript", message, part, utterance.id, place))
+    return problems
+
+
 def without(
     parts: Mapping[str, Sequence[Utterance]], problems: Collection[Problem]
 ) -> dict[str, list[Utterance]]:
@@ -117,27 +148,49 @@ def without(
     return kept
 
 
+def pronounced_words(completion: Completion) -> list[Problem]:
+    """A warning for every word that is given a pronunciation; those by rule first, which deserve a look."""
+    sources = {"letter-to-sound rules say": completion.by_rule, "cmudict says": completion.from_dictionary}
+    return [
+        Problem("missing word", f"{word} is not in the lexicon; {source} {_spoken(word, completion.lexicon)}")
+        for source, words in sources.items()
+        for word in words
+    ]
+
+
 def refuse(problems: Sequence[Problem], path: Path, advice: str = "") -> None:
     """Write all problems to `path` and raise an error that shows the first of them, if there are any.
 
     Raises:
         AsrKdError: there are problems.
     """
+    if listing := _write_listing("problems", problems, path):
+        raise AsrKdError(f"{listing}{advice}")
+
+
+def warn(warnings: Sequence[Problem], path: Path) -> None:
+    """Write all warnings to `path` and say the first of them, if there are any."""
+    if listing := _write_listing("warnings", warnings, path):
+        say(listing)
+
+
+def _write_listing(what: str, problems: Sequence[Problem], path: Path) -> str:
+    """All of them into a file, the first of them as a text; none: no text, and no file left of before."""
     if not problems:
         path.unlink(missing_ok=True)
-        return
+        return ""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replace_file(path) as temporary:
         temporary.write_text("".join(f"{problem}\n" for problem in problems), encoding="utf-8")
     kinds = Counter(problem.kind for problem in problems)
     counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-    lines = [f"the corpus has {len(problems)} problems ({counts}):"]
+    lines = [f"the corpus has {len(problems)} {what} ({counts}):"]
     # What concerns the whole corpus comes first: it must not drown among the utterances.
     shown = sorted(problems, key=lambda problem: bool(problem.utterance))[:SHOWN]
     lines += [f"  {problem}" for problem in shown]
     if len(problems) > SHOWN:
         lines.append(f"  ... and {len(problems) - SHOWN} more")
-    raise AsrKdError("\n".join([*lines, f"all of them are in {path}{advice}"]))
+    return "\n".join([*lines, f"all of them are in {path}"])
 
 
 def _places(parts: Mapping[str, Sequence[Utterance]]) -> Iterator[tuple[str, int, Utterance]]:
@@ -157,6 +210,10 @@ def _shared_speakers(parts: Mapping[str, Sequence[Utterance]]) -> list[Problem]:
         for speaker, found in sorted(where.items())
         if len(found) > 1
     ]
+
+
+def _spoken(word: str, lexicon: Lexicon) -> str:
+    return " or ".join(" ".join(phones) for phones in lexicon.entries[word])
 
 
 def _with_hint(word: str, lexicon: Lexicon) -> str:

@@ -21,8 +21,8 @@ from asr_kd.features.store import open_part
 from asr_kd.frames import FrameIndex, create_frames, open_frames
 from asr_kd.jobs import WorkerPool
 from asr_kd.models.inference import log_posteriors
+from asr_kd.models.metrics import FrameMetrics, frame_metrics
 from asr_kd.models.storage import load_model
-from asr_kd.training.metrics import FrameMetrics, frame_metrics
 
 # A senone rarer than this would turn the slightest posterior into a likelihood.
 PRIOR_FLOOR = 1e-6
@@ -131,7 +131,7 @@ def score_part(
         features: the part's folder of features; its name is the part's.
         labels: the folder with ``<part>.npy`` and ``priors.npy``.
         output: the ``.npy`` file to write.
-        device: "cpu" or "cuda".
+        device: "cpu", "cuda" or, of several GPUs, e.g. "cuda:1".
 
     Returns:
         How well frames were classified, by the labels.

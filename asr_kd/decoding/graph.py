@@ -5,6 +5,7 @@ from pathlib import Path
 
 import kaldifst
 
+from asr_kd.corpus.text import numbered_lines
 from asr_kd.errors import AsrKdError
 
 GRAPH_FILE = "HCLG.fst"
@@ -52,11 +53,9 @@ def load_graph(folder: Path) -> Graph:
 
 def _read_words(path: Path) -> dict[int, str]:
     """An OpenFst symbol table in text form: ``word id`` a line."""
-    if not path.is_file():
-        raise AsrKdError(f"{path} is missing; run stage align")
     words: dict[int, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        word, _, label = line.replace("\t", " ").rpartition(" ")
+    for number, line in numbered_lines(path):
+        word, _, label = line.rstrip().replace("\t", " ").rpartition(" ")
         if not word or not label.isdigit():
             raise AsrKdError(f"{path}:{number}: not a line `word id`; run stage align again")
         words[int(label)] = word

@@ -6,6 +6,7 @@ from typing import Literal
 
 from asr_kd.config import Config
 from asr_kd.errors import AsrKdError
+from asr_kd.layout import member_folders, student_folder
 
 Kind = Literal["gmm", "member", "ensemble", "student"]
 
@@ -33,7 +34,7 @@ def recipe_systems(config: Config, work: Path) -> list[System]:
     Raises:
         AsrKdError: a student has the name of another system.
     """
-    members = tuple(work / "train" / f"member-{number}" for number in range(config.train.members))
+    members = tuple(member_folders(config, work))
     # Labels and graph of another toolkit come without a model of ours.
     systems = [] if config.align.hclg else [System("gmm", "gmm", (work / "align" / "model",))]
     systems += [System(folder.name, "member", (folder,)) for folder in members]
@@ -44,5 +45,5 @@ def recipe_systems(config: Config, work: Path) -> list[System]:
         raise AsrKdError(
             f"distill.students: {min(taken)!r} is the name of another system; choose another name"
         )
-    systems += [System(name, "student", (work / "distill" / name,)) for name in config.distill.students]
+    systems += [System(name, "student", (student_folder(work, name),)) for name in config.distill.students]
     return systems

@@ -1,6 +1,7 @@
 """Acoustic models by name: a new kind is one file and one line here; a preset is one YAML file."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib.resources import files
 from typing import Any
 
@@ -23,14 +24,14 @@ def resolve(settings: Mapping[str, Any]) -> tuple[ModelSettings, type[AcousticMo
     """Checked settings and the class they are for.
 
     Args:
-        settings: ``{kind: dnn, ...}`` or ``{preset: hinton2015, ...}``; other keys go over the preset's.
+        settings: ``{kind: dnn, ...}`` or ``{preset: hinton2015, ...}``; beside a preset stand settings that
+            it leaves open.
 
     Raises:
-        AsrKdError: an unknown kind, preset or setting, by name, with the known ones.
+        AsrKdError: an unknown kind, preset or setting, by name, with the known ones; a preset with settings
+            that contradict it.
     """
-    given = dict(settings)
-    if "preset" in given:
-        given = {**_preset(given.pop("preset")), **given}
+    given = _with_preset(settings) if "preset" in settings else dict(settings)
     kind = given.pop("kind", None)
     if kind not in KINDS:
         raise AsrKdError(
@@ -39,6 +40,21 @@ def resolve(settings: Mapping[str, Any]) -> tuple[ModelSettings, type[AcousticMo
         )
     settings_class, model_class = KINDS[kind]
     return settings_class.from_mapping(given), model_class
+
+
+def named_settings(models: Mapping[str, Mapping[str, Any]], name: str, setting: str) -> dict[str, Any]:
+    """The checked, complete settings of the model called `name`: one of a recipe's `models`, or a preset.
+
+    Raises:
+        AsrKdError: there is no such model; names the `setting` that asks for it.
+    """
+    if name not in models and name not in _preset_names():
+        raise AsrKdError(
+            f"{setting} asks for model {name!r}, but `models` has only: {', '.join(sorted(models))}; "
+            f"known presets: {', '.join(_preset_names())}"
+        )
+    checked, _ = resolve(models.get(name, {"preset": name}))
+    return {"kind": checked.kind, **asdict(checked)}
 
 
 def build(
@@ -58,6 +74,18 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return model_class(checked, input_dims, senones)
+
+
+def _with_preset(settings: Mapping[str, Any]) -> dict[str, Any]:
+    name = settings["preset"]
+    preset, others = _preset(name), {key: value for key, value in settings.items() if key != "preset"}
+    against = [f"{key}={others[key]}" for key in preset if others.get(key, preset[key]) != preset[key]]
+    if against:
+        raise AsrKdError(
+            f"a model with preset {name!r} cannot have {', '.join(against)}: leave these out, or the preset. "
+            f"Beside the recipe's own models the preset is a model by its name: train.models=[{name}]"
+        )
+    return {**preset, **others}
 
 
 def _preset(name: Any) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> AcousticMode
         AsrKdError: a file is missing or damaged, or a weight is missing, unknown, of the wrong shape or not
             finite; names the file and the weight.
     """
-    model = _architecture(folder / DESCRIPTION_FILE)
+    model = _architecture(folder)
     path = folder / WEIGHTS_FILE
     try:
         weights = load_file(path)
@@ -44,18 +44,34 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> AcousticMode
     return model.to(device).eval()
 
 
-def _architecture(path: Path) -> AcousticModel:
+def read_description(folder: Path) -> dict[str, Any]:
+    """The `AcousticModel.description` of the model in `folder`: equal for models of one architecture.
+
+    Raises:
+        AsrKdError: there is none, or it is damaged.
+    """
+    path = folder / DESCRIPTION_FILE
     try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
-        settings = {"kind": content["kind"], **content["settings"]}
-        with torch.device("meta"):  # shapes alone: nothing is allocated before the weights' own shapes agree
-            return build(settings, int(content["input_dims"]), int(content["senones"]))
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise AsrKdError(
             f"{path} cannot be read ({error.strerror}); it must lie beside the weights"
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except ValueError as error:
         raise AsrKdError(f"{path} does not describe a model ({error!r}); copy the folder anew") from error
+    return content
+
+
+def _architecture(folder: Path) -> AcousticModel:
+    content = read_description(folder)
+    try:
+        settings = {"kind": content["kind"], **content["settings"]}
+        with torch.device("meta"):  # shapes alone: nothing is allocated before the weights' own shapes agree
+            return build(settings, int(content["input_dims"]), int(content["senones"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise AsrKdError(
+            f"{folder / DESCRIPTION_FILE} does not describe a model ({error!r}); copy the folder anew"
+        ) from error
 
 
 def _check_weights(path: Path, found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:

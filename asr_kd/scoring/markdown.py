@@ -166,8 +166,20 @@ def _speed(report: Mapping[str, Any]) -> list[str]:
         "## Real-time factor",
         table(("system", *phases, "WER %"), rows),
         f"Wall time by audio time (lower is faster), {threads} thread(s), waveform in memory, median of the "
-        "passes of stage bench.",
+        "passes of stage bench." + _not_measured(report),
     ]
+
+
+def _not_measured(report: Mapping[str, Any]) -> str:
+    """Whose architecture the members have that were not measured."""
+    members: dict[str, list[str]] = {}
+    for system in report["systems"]:
+        if "rtf_of" in system:
+            members.setdefault(system["rtf_of"], []).append(system["name"])
+    return "".join(
+        f" Not measured: {', '.join(names)}, of the same architecture as {first}."
+        for first, names in members.items()
+    )
 
 
 def _provenance(provenance: Mapping[str, Any]) -> str:

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from asr_kd import __version__
-from asr_kd.artifacts import MANIFEST, Artifact
+from asr_kd.artifacts import finished
 from asr_kd.config import Config
 from asr_kd.config.stages import stage_settings
 from asr_kd.scoring.results import Results
 
 _PACKAGES = ("numpy", "torch", "kaldi-hmm-gmm", "kaldi-decoder", "kaldifst", "jiwer")
-_INPUTS = ("data", "features/*", "align/*", "train/*", "distill/*", "bench")
+_INPUTS = ("data", "features", "align", "train", "distill", "bench")
 
 
 def provenance(config: Config, work: Path, results: Results) -> dict[str, Any]:
@@ -61,7 +61,6 @@ def _versions() -> dict[str, str]:
 
 def _fingerprints(work: Path, results: Results) -> dict[str, str]:
     """The digest of every artefact that the report rests on, by its path below `work`."""
-    folders = [folder for pattern in _INPUTS for folder in sorted(work.glob(pattern))]
-    found = [Artifact(folder) for folder in folders if (folder / MANIFEST).is_file()]
+    found = [artifact for folder in _INPUTS for artifact in finished(work / folder)]
     found += [entry.artifact for entries in results.decoded.values() for entry in entries]
     return {artifact.path.relative_to(work).as_posix(): artifact.digest for artifact in found}

@@ -102,6 +102,11 @@ def _system(entry: Decoded, rates: dict[str, Any], results: Results) -> dict[str
     if measured:
         phases = ("features", "acoustic", "search", "total")
         system["rtf"] = {phase: measured["rtf"][phase]["median"] for phase in phases}
+    alike = [
+        name for name, row in results.bench.items() if system["name"] in row.get("same_architecture", [])
+    ]
+    if alike and not measured:
+        system["rtf_of"] = alike[0]
     return system
 
 

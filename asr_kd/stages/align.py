@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -188,10 +187,10 @@ def _senones_of_graph(work: Path, config: Config) -> int:
 def _make_graph(config: Config, work: Path, model: Artifact, name: str, lm: LmConfig) -> None:
     path = work / "align" / f"graph-{name}"
     silence = config.align.gmm.silence_probability
-    data = Artifact(work / "data").manifest["files"]
+    data = Artifact(work / "data")
     # The densities of the model are not part of a graph.
-    inputs = {file: model.manifest["files"][file]["sha256"] for file in STRUCTURE_FILES}
-    inputs["lexicon"] = data["lexicon.txt"]["sha256"]
+    inputs = {file: model.sha256(file) for file in STRUCTURE_FILES}
+    inputs["lexicon"] = data.sha256("lexicon.txt")
     inputs |= _lm_inputs(work, name, lm, data)
     training = None if lm.arpa else {"order": lm.order, "prune": lm.prune}
     settings = {"training": training, "silence_probability": silence}
@@ -211,11 +210,11 @@ def _make_graph(config: Config, work: Path, model: Artifact, name: str, lm: LmCo
     say(f"graph {name}: {size.words:,} words, {size.states:,} states, {size.arcs:,} arcs")
 
 
-def _lm_inputs(work: Path, name: str, lm: LmConfig, data: Mapping[str, Any]) -> dict[str, str]:
+def _lm_inputs(work: Path, name: str, lm: LmConfig, data: Artifact) -> dict[str, str]:
     if lm.arpa is not None:
-        return {"arpa": data[_given_arpa(work, name, lm).name]["sha256"]}
+        return {"arpa": data.sha256(_given_arpa(work, name, lm).name)}
     inputs = {"transcripts": _digest(list(realignment.transcripts(work, "train").values()))}
-    return inputs | ({"text": data["lm_text.txt"]["sha256"]} if lm.extra_text else {})
+    return inputs | ({"text": data.sha256("lm_text.txt")} if lm.extra_text else {})
 
 
 def _given_arpa(work: Path, name: str, lm: LmConfig) -> Path:

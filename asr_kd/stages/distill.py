@@ -12,18 +12,18 @@ from asr_kd.distillation.soft_targets import SoftTargets, TargetSettings
 from asr_kd.errors import AsrKdError
 from asr_kd.features.store import FBANK_FILE, open_part
 from asr_kd.jobs import resolve_workers
+from asr_kd.layout import member_folders, student_folder
+from asr_kd.models.devices import resolve_device
+from asr_kd.models.registry import named_settings
 from asr_kd.progress import say
 from asr_kd.seeding import derive_seed
 from asr_kd.stages.train import (
     data_artifacts,
-    member_folders,
-    model_settings,
     open_labelled,
     open_labels,
     read_senones,
 )
 from asr_kd.training.data import FrameData, PerFrame
-from asr_kd.training.devices import resolve_device
 from asr_kd.training.jobs import TrainingJob, optimiser_fingerprint, run_jobs
 from asr_kd.training.objectives import DistillationObjective
 
@@ -76,7 +76,7 @@ def _check_students(config: Config) -> None:
     for name, student in config.distill.students.items():
         if name == TARGETS:
             raise AsrKdError(f"distill.students: {name!r} is the name of a folder here; choose another name")
-        model_settings(config, student.model, f"distill.students.{name}.model")
+        named_settings(config.models, student.model, f"distill.students.{name}.model")
         _objective(student)
 
 
@@ -88,7 +88,7 @@ def _objective(student: StudentConfig) -> DistillationObjective:
 
 def _student(config: Config, work: Path, name: str, student: StudentConfig, targets: Artifact) -> TrainingJob:
     settings = student.optimiser
-    model = model_settings(config, student.model, f"distill.students.{name}.model")
+    model = named_settings(config.models, student.model, f"distill.students.{name}.model")
     seed = derive_seed(config.seed, "distill", name)
     content = {
         "model": model,
@@ -102,7 +102,7 @@ def _student(config: Config, work: Path, name: str, student: StudentConfig, targ
     }
     return TrainingJob(
         name=name,
-        path=work / "distill" / name,
+        path=student_folder(work, name),
         made_from=fingerprint("student", content, {**data_artifacts(work), "targets": targets}),
         model=model,
         senones=read_senones(work),

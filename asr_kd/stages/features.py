@@ -61,8 +61,8 @@ def _made_from(config: Config, data: artifacts.Artifact, part: str) -> dict[str,
         # The dither is the only thing drawn at random.
         "seed": config.seed if config.features.dither > 0 else None,
     }
-    manifest = data.manifest["files"][f"{part}.jsonl"]["sha256"]
-    return artifacts.fingerprint("features", settings, {"data": manifest})
+    inputs = {"data": data.sha256(f"{part}.jsonl"), "audio": data.sha256(f"{part}_audio.txt")}
+    return artifacts.fingerprint("features", settings, inputs)
 
 
 def _utterances(data: artifacts.Artifact, part: str) -> list[Utterance]:

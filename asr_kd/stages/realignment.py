@@ -21,13 +21,13 @@ from asr_kd.frames import open_frames
 from asr_kd.hmm import GmmHmm
 from asr_kd.hmm.labels import senone_priors
 from asr_kd.jobs import resolve_workers
+from asr_kd.models.devices import resolve_device
 from asr_kd.models.inference import log_posteriors
+from asr_kd.models.registry import named_settings
 from asr_kd.models.storage import load_model
 from asr_kd.progress import say
 from asr_kd.seeding import derive_seed
-from asr_kd.stages.train import model_settings
 from asr_kd.training.data import FrameData, PerFrame, labelled
-from asr_kd.training.devices import resolve_device
 from asr_kd.training.jobs import TrainingJob, optimiser_fingerprint, run_jobs
 from asr_kd.training.objectives import HardObjective
 
@@ -93,7 +93,7 @@ def run_round(
 
 def _train_network(config: Config, work: Path, number: int, labels: Path, senones: int) -> Artifact:
     optimiser = config.train.optimiser
-    model = model_settings(config, config.align.realign.model, "align.realign.model")
+    model = named_settings(config.models, config.align.realign.model, "align.realign.model")
     seed = derive_seed(config.seed, "align", "network", number)
     inputs = {part: Artifact(work / "features" / part) for part in ("train", "dev")}
     settings = {"model": model, "optimiser": optimiser_fingerprint(optimiser), "seed": seed}

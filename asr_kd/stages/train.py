@@ -1,10 +1,8 @@
 """Stage 3, train: the members of the ensemble."""
 
 import json
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,10 +12,11 @@ from asr_kd.errors import AsrKdError
 from asr_kd.features.store import open_part
 from asr_kd.frames import FrameIndex, open_frames
 from asr_kd.jobs import resolve_workers
-from asr_kd.models import resolve
+from asr_kd.layout import member_folders
+from asr_kd.models.devices import resolve_device
+from asr_kd.models.registry import named_settings
 from asr_kd.seeding import derive_seed
 from asr_kd.training.data import FrameData, PerFrame, labelled
-from asr_kd.training.devices import resolve_device
 from asr_kd.training.jobs import TrainingJob, optimiser_fingerprint, run_jobs
 from asr_kd.training.objectives import HardObjective
 
@@ -27,27 +26,11 @@ def run(config: Config, work: Path) -> None:
     if config.train.members < 1 or not config.train.models:
         raise AsrKdError("train.members and train.models: give at least one member and one model")
     inputs = data_artifacts(work)
-    jobs = [_member(config, work, number, inputs) for number in range(config.train.members)]
+    jobs = [
+        _member(config, work, number, folder, inputs)
+        for number, folder in enumerate(member_folders(config, work))
+    ]
     run_jobs(jobs, resolve_workers(config.workers), "members")
-
-
-def member_folders(config: Config, work: Path) -> list[Path]:
-    """Where the members lie, in order."""
-    return [work / "train" / f"member-{number}" for number in range(config.train.members)]
-
-
-def model_settings(config: Config, name: str, setting: str) -> dict[str, Any]:
-    """The checked, complete settings of the model called `name` in the recipe.
-
-    Raises:
-        AsrKdError: the recipe has no such model; names the `setting` that asks for it.
-    """
-    if name not in config.models:
-        raise AsrKdError(
-            f"{setting} asks for model {name!r}, but `models` has only: {', '.join(sorted(config.models))}"
-        )
-    checked, _ = resolve(config.models[name])
-    return {"kind": checked.kind, **asdict(checked)}
 
 
 def data_artifacts(work: Path) -> dict[str, Artifact]:
@@ -86,16 +69,18 @@ def open_labelled(work: Path, part: str) -> FrameData:
     )
 
 
-def _member(config: Config, work: Path, number: int, inputs: dict[str, Artifact]) -> TrainingJob:
+def _member(
+    config: Config, work: Path, number: int, folder: Path, inputs: dict[str, Artifact]
+) -> TrainingJob:
     settings, names = config.train.optimiser, config.train.models
-    model = model_settings(config, names[number % len(names)], "train.models")
+    model = named_settings(config.models, names[number % len(names)], "train.models")
     seed = derive_seed(config.seed, "train", "member", number)
     made_from = fingerprint(
         "member", {"model": model, "optimiser": optimiser_fingerprint(settings), "seed": seed}, inputs
     )
     return TrainingJob(
-        name=f"member-{number}",
-        path=work / "train" / f"member-{number}",
+        name=folder.name,
+        path=folder,
         made_from=made_from,
         model=model,
         senones=read_senones(work),

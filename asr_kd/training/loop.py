@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from asr_kd.config.schema import OptimiserConfig
 from asr_kd.errors import AsrKdError
 from asr_kd.models import AcousticModel
+from asr_kd.models.devices import resolve_precision
 from asr_kd.models.inference import log_posteriors
 from asr_kd.models.storage import save_model
 from asr_kd.progress import bar, say
 from asr_kd.seeding import derive_seed
 from asr_kd.training.checkpoint import load_checkpoint, save_checkpoint
 from asr_kd.training.data import Batch, Context, FrameData, Loader
-from asr_kd.training.devices import resolve_precision
 from asr_kd.training.log import draw_curve, write_log
 from asr_kd.training.metrics import evaluate
 from asr_kd.training.objectives import Objective

@@ -31,6 +31,22 @@ def test_whole_recordings(tmp_path: Path):
     assert read_data_dir(folder)[0].audio == str(folder / "audio" / "a b.wav")
 
 
+def test_files_of_other_systems(tmp_path: Path):
+    folder = write(
+        tmp_path,
+        wav_scp="\ufeffu a.wav\r\nv b.wav\r\n",
+        utt2spk="\ufeffu s\r\nv t\r\n",
+        text="u A  B\r\nv\r\n",
+    )
+    assert read_data_dir(folder) == [
+        Utterance("u", "s", str(tmp_path / "a.wav"), "A B"),
+        Utterance("v", "t", str(tmp_path / "b.wav"), ""),
+    ]
+    (folder / "text").write_bytes(b"u A\nv \xc9\n")
+    with pytest.raises(AsrKdError, match="text:2 is not UTF-8"):
+        read_data_dir(folder)
+
+
 def test_segments(tmp_path: Path):
     folder = write(
         tmp_path,
@@ -92,7 +108,7 @@ def test_whole_utterances_are_written_without_segments(tmp_path: Path):
         Utterance("s1-a", "s1", audio(tmp_path / "a.wav", 1), "A A"),
         Utterance("x", "s2", audio(tmp_path / "x.wav", 1), "X"),
     ]
-    write_data_dir(utterances, tmp_path / "out")
+    assert write_data_dir(utterances, tmp_path / "out") == 1
     assert not (tmp_path / "out" / "segments").exists()
     assert (tmp_path / "out" / "utt2spk").read_text() == "s1-a s1\ns1-b s1\ns2-x s2\n"
     assert (tmp_path / "out" / "spk2utt").read_text() == "s1 s1-a s1-b\ns2 s2-x\n"

@@ -21,9 +21,22 @@ def test_what_is_written_is_read(tmp_path: Path):
     )
 
 
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path):
+    with pytest.raises(AsrKdError, match=r"lexicon\.txt is missing"):
+        Lexicon.read(tmp_path / "lexicon.txt")
+    (tmp_path / "lexicon.txt").write_bytes("A AH\nCAFÉ K AE F EY\n".encode("latin-1"))
+    with pytest.raises(AsrKdError, match=r"lexicon\.txt:2 is not UTF-8"):
+        Lexicon.read(tmp_path / "lexicon.txt")
+
+
+def test_files_of_other_systems_are_read(tmp_path: Path):
+    (tmp_path / "lexicon.txt").write_bytes(b"\xef\xbb\xbfA AH\r\nB B IY\r\n")
+    assert Lexicon.read(tmp_path / "lexicon.txt").entries == {"A": [("AH",)], "B": [("B", "IY")]}
+
+
 def test_a_word_without_phones_is_named(tmp_path: Path):
-    (tmp_path / "lexicon.txt").write_text("A AH\nBAD\n")
-    with pytest.raises(AsrKdError, match=r"lexicon\.txt:2: the word 'BAD'"):
+    (tmp_path / "lexicon.txt").write_text("A AH\n\nBAD\n")
+    with pytest.raises(AsrKdError, match=r"lexicon\.txt:3: the word 'BAD'"):
         Lexicon.read(tmp_path / "lexicon.txt")
 
 

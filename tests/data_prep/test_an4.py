@@ -43,6 +43,14 @@ def test_the_layout_of_the_distribution(tmp_path: Path):
     assert corpus.arpas == {"ug": root / "etc" / "an4.ug.lm"} and "dev" not in corpus.parts
 
 
+def test_parts_are_joined_with_plus(tmp_path: Path):
+    write_an4(tmp_path)
+    parts = PartsConfig(train="train+test", dev="test")
+    corpus = prepare(DataConfig(source=str(tmp_path), parts=parts), tmp_path)
+    assert [u.id for u in corpus.parts["train"]] == ["a1-fash-b", "a2-fash-b", "a3-fash-b", "a1-menk-b"]
+    assert [u.id for u in corpus.parts["dev"]] == ["a1-menk-b"]
+
+
 def test_other_parts_are_refused_with_those_there_are(tmp_path: Path):
     write_an4(tmp_path)
     with pytest.raises(AsrKdError, match=r"an4_dev\.fileids is missing; .* test, train"):
@@ -50,8 +58,16 @@ def test_other_parts_are_refused_with_those_there_are(tmp_path: Path):
 
 
 def test_a_line_that_is_no_transcript_is_named(tmp_path: Path):
-    (write_an4(tmp_path) / "etc" / "an4_test.transcription").write_text("RUBOUT G\n")
-    with pytest.raises(AsrKdError, match=r"an4_test\.transcription:1"):
+    (write_an4(tmp_path) / "etc" / "an4_test.transcription").write_text("\nRUBOUT G\n")
+    with pytest.raises(AsrKdError, match=r"an4_test\.transcription:2"):
+        prepare(DataConfig(source=str(tmp_path)), tmp_path)
+
+
+def test_a_missing_dictionary_is_named_and_a_missing_language_model_left_out(tmp_path: Path):
+    (write_an4(tmp_path) / "etc" / "an4.ug.lm").unlink()
+    assert prepare(DataConfig(source=str(tmp_path)), tmp_path).arpas == {}
+    (tmp_path / "etc" / "an4.dic").unlink()
+    with pytest.raises(AsrKdError, match=r"an4\.dic is missing"):
         prepare(DataConfig(source=str(tmp_path)), tmp_path)
 
 

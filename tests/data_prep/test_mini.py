@@ -1,15 +1,17 @@
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
 from asr_kd import artifacts
-from asr_kd.config import DataConfig, MiniConfig
+from asr_kd.config import Config, DataConfig, LmConfig, MiniConfig, PartsConfig
 from asr_kd.corpus.corpus import Corpus
 from asr_kd.corpus.espeak import Espeak
 from asr_kd.errors import AsrKdError
+from asr_kd.stages import data
 from data_prep import mini
 
 SMALL = MiniConfig(speakers=5, dev_speakers=1, test_speakers=2, utterances_per_speaker=3)
@@ -87,6 +89,29 @@ def test_is_made_again_for_other_settings(tmp_path: Path) -> None:
         prepare(tmp_path, settings, seed)
         digests.add(artifacts.Artifact(tmp_path / "audio").digest)
     assert len(digests) == 3
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("source", "/data/mine"), ("parts", PartsConfig(test="test-clean"))]
+)
+def test_settings_without_effect_are_refused(tmp_path: Path, setting: str, value: object) -> None:
+    with pytest.raises(AsrKdError, match=rf"data\.{setting} has no effect"):
+        mini.prepare(DataConfig(corpus="mini", mini=SMALL, **{setting: value}), tmp_path)
+
+
+def test_as_many_processes_as_the_settings_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[int] = []
+
+    def one_process(function: Any, items: list[Any], workers: int, description: str) -> Any:
+        used.append(workers)
+        return ((place, function(item)) for place, item in enumerate(items))
+
+    monkeypatch.setattr(mini, "map_processes", one_process)
+    one = MiniConfig(speakers=3, dev_speakers=1, test_speakers=1, utterances_per_speaker=1)
+    settings = DataConfig(corpus="mini", mini=one, downloads=str(tmp_path))
+    lms = {"bigram": LmConfig(order=2)}
+    data.run(Config(recipe="mini", work=str(tmp_path), workers=3, data=settings, lms=lms), tmp_path)
+    assert used == [3]
 
 
 def test_damaged_audio_is_refused(tmp_path: Path) -> None:

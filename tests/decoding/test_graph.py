@@ -20,6 +20,9 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "words.txt").write_text("YES\n")
     with pytest.raises(AsrKdError, match=r"words.txt:1: not a line"):
         load_graph(tmp_path)
+    (tmp_path / "words.txt").write_bytes(b"\xc9 1\n")
+    with pytest.raises(AsrKdError, match=r"words.txt:1 is not UTF-8"):
+        load_graph(tmp_path)
     (tmp_path / "words.txt").unlink()
     with pytest.raises(AsrKdError, match=r"words.txt is missing"):
         load_graph(tmp_path)

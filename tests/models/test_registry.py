@@ -3,6 +3,7 @@ import torch
 
 from asr_kd.errors import AsrKdError
 from asr_kd.models import build, resolve
+from asr_kd.models.registry import named_settings
 
 
 def test_unknown_setting_is_refused_by_name_with_the_known_ones() -> None:
@@ -35,11 +36,26 @@ def test_wrong_values_are_refused(settings: dict[str, object]) -> None:
         resolve(settings)
 
 
-def test_preset_is_the_papers_net_and_can_be_overridden() -> None:
-    settings, _ = resolve({"preset": "hinton2015", "hidden_units": 64})
-    assert (settings.hidden_layers, settings.left_context, settings.right_context) == (8, 20, 5)  # type: ignore[attr-defined]
-    assert settings.hidden_units == 64  # type: ignore[attr-defined]
-    assert resolve({"preset": "hinton2015"})[0].hidden_units == 2560  # type: ignore[attr-defined]
+def test_preset_is_the_papers_net_and_leaves_the_rest_open() -> None:
+    settings, _ = resolve({"preset": "hinton2015", "kind": "dnn", "dropout": 0.0})
+    assert (settings.hidden_layers, settings.hidden_units) == (8, 2560)  # type: ignore[attr-defined]
+    assert (settings.left_context, settings.right_context, settings.dropout) == (20, 5, 0.0)  # type: ignore[attr-defined]
+
+
+def test_a_preset_is_not_cancelled_by_what_stands_beside_it() -> None:
+    with pytest.raises(AsrKdError, match=r"cannot have hidden_layers=4, hidden_units=512: .*=\[hinton2015\]"):
+        resolve({"preset": "hinton2015", "kind": "dnn", "hidden_layers": 4, "hidden_units": 512})
+    with pytest.raises(AsrKdError, match="cannot have kind=tdnn"):
+        resolve({"preset": "hinton2015", "kind": "tdnn"})
+
+
+def test_names_are_those_of_the_recipe_and_then_presets() -> None:
+    models = {"own": {"kind": "dnn", "hidden_units": 8}, "twin": {"preset": "hinton2015"}}
+    assert named_settings(models, "own", "train.models")["hidden_units"] == 8
+    paper = named_settings(models, "hinton2015", "train.models")
+    assert paper == named_settings(models, "twin", "train.models") and paper["hidden_units"] == 2560
+    with pytest.raises(AsrKdError, match=r"train\.models asks for model 'large'.*own, twin; .*hinton2015"):
+        named_settings(models, "large", "train.models")
 
 
 def test_seed_decides_the_weights_and_leaves_the_global_generator_alone() -> None:

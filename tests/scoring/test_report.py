@@ -38,12 +38,13 @@ def by_name(content: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {system["name"]: system for system in content["systems"]}
 
 
-def write_bench(work: Path, decoding: str) -> None:
+def write_bench(work: Path, decoding: str, system: str = "student") -> None:
     rtf = {
         phase: {"median": 0.01, "low": 0.009, "high": 0.02}
         for phase in ("features", "acoustic", "search", "total")
     }
-    row = {"system": "student", "decoding": decoding, "rtf": rtf}
+    alike = ["member-1"] if system == "member-0" else []
+    row = {"system": system, "decoding": decoding, "rtf": rtf, "same_architecture": alike}
     with artifacts.create(work / "bench", {"kind": "bench", "decoding": decoding}) as folder:
         (folder / "bench.json").write_text(json.dumps({"systems": [row]}))
 
@@ -118,6 +119,18 @@ def test_speed_is_shown_only_beside_the_decoding_it_belongs_to(recipe: tuple[Con
     assert (work / "report" / "speed.png").is_file()
     write_bench(work, "of another decoding")
     assert "rtf" not in by_name(written(config, work))["student"]
+
+
+def test_members_that_were_not_measured_are_those_of_a_measured_ones_architecture(
+    recipe: tuple[Config, Path],
+) -> None:
+    config, work = recipe
+    write_bench(work, artifacts.Artifact(work / "decode" / "bigram" / "member-0").digest, "member-0")
+    systems = by_name(written(config, work))
+    assert systems["member-1"]["rtf_of"] == "member-0"
+    assert not any("rtf_of" in systems[name] for name in ("gmm", "member-0", "ensemble", "student"))
+    text = (work / "report" / "report.md").read_text()
+    assert "Not measured: member-1, of the same architecture as member-0." in text
 
 
 def test_intervals_by_speaker_where_there_are_enough(

@@ -9,7 +9,7 @@ from asr_kd.corpus.manifest import Utterance
 from asr_kd.errors import AsrKdError
 from asr_kd.stages import bench
 from tests.scoring.decodings import write_decodings
-from tests.work_folder import make_work
+from tests.work_folder import make_model, make_work
 
 WRONG = {"gmm": 4, "member-0": 3, "member-1": 3, "ensemble": 2, "student": 1}
 
@@ -18,6 +18,7 @@ WRONG = {"gmm": 4, "member-0": 3, "member-1": 3, "ensemble": 2, "student": 1}
 def recipe(tmp_path: Path) -> tuple[Config, Path]:
     config = make_work(tmp_path)
     config.bench.passes = 2
+    config.bench.systems = ["member-0", "ensemble", "student"]  # there is no alignment model
     write_decodings(config, tmp_path, WRONG)
     return config, tmp_path
 
@@ -33,12 +34,23 @@ def test_factors_stand_beside_the_word_error_rate_of_the_same_decoding(
         decoding = artifacts.Artifact(work / "decode" / "bigram" / row["system"])
         metrics = json.loads((decoding / "metrics.json").read_text())
         assert row["decoding"] == decoding.digest
+        assert row["same_architecture"] == (["member-1"] if row["system"] == "member-0" else [])
         assert row["wer"] == metrics["parts"]["test"]["wer"]
         rtf = {phase: values["median"] for phase, values in row["rtf"].items()}
         assert min(rtf.values()) > 0
         assert rtf["total"] >= max(rtf["features"], rtf["acoustic"], rtf["search"])
     bench.run(config, work)
     assert "bench: up to date" in capsys.readouterr().out
+
+
+def test_all_systems_are_measured_and_of_members_one_an_architecture(recipe: tuple[Config, Path]) -> None:
+    config, work = recipe
+    config.bench.systems = []
+    names = [system.name for system in bench.choose_systems(config, work)]
+    assert names == ["gmm", "member-0", "ensemble", "student"]
+    make_model(work / "train" / "member-1", seed=5, hidden_layers=2)
+    names = [system.name for system in bench.choose_systems(config, work)]
+    assert names == ["gmm", "member-0", "member-1", "ensemble", "student"]
 
 
 def test_systems_by_name(recipe: tuple[Config, Path]) -> None:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -6,8 +7,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr_kd import artifacts
-from asr_kd.config import Config, DataConfig, LmConfig
+from asr_kd import artifacts, cli
+from asr_kd.config import Config, DataConfig, LmConfig, MiniConfig, PartsConfig
+from asr_kd.corpus.kaldi import read_data_dir
 from asr_kd.corpus.lexicon import Lexicon
 from asr_kd.corpus.manifest import read_manifest
 from asr_kd.errors import AsrKdError
@@ -25,7 +27,7 @@ def corpus(tmp_path: Path) -> Path:
     for part, speakers, text in (("train", "abcdef", "ONE TWO"), ("test", "xy", "ONE THREE")):
         tables: dict[str, list[str]] = {"text": [], "wav.scp": [], "utt2spk": []}
         for name in (f"{speaker}{place}" for speaker in speakers for place in range(2)):
-            soundfile.write(root / f"{name}.wav", generator.uniform(-0.5, 0.5, 1600), 16000)
+            soundfile.write(root / f"{name}.wav", generator.uniform(-0.5, 0.5, 3200), 16000)
             tables["text"].append(f"{name} {text}")
             tables["wav.scp"].append(f"{name} {name}.wav")
             tables["utt2spk"].append(f"{name} {name[0]}")
@@ -57,7 +59,7 @@ def test_manifests_lexicons_and_summary_are_written(corpus: Path, tmp_path: Path
     assert [len(utterances) for utterances in parts.values()] == [8, 4, 4]
     speakers = [{utterance.speaker for utterance in utterances} for utterances in parts.values()]
     assert sum(len(names) for names in speakers) == len(set.union(*speakers))
-    assert {utterance.duration_seconds for utterance in parts["train"]} == {0.1}
+    assert {utterance.duration_seconds for utterance in parts["train"]} == {0.2}
     assert sorted(Lexicon.read(folder / "lexicon.txt").entries) == ["ONE", "SEVEN", "TWO"]
     assert sorted(Lexicon.read(folder / "lexicon_align.txt").entries) == ["ONE", "SEVEN", "THREE", "TWO"]
     assert (folder / "lm_text.txt").read_text() == "SEVEN ONE\n"
@@ -85,7 +87,7 @@ def test_every_problem_is_refused_or_skipped_as_the_settings_say(corpus: Path):
     (corpus / "y1.wav").write_bytes(b"RIFF")
     text = (corpus / "train" / "text").read_text()
     (corpus / "train" / "text").write_text(text.replace("a0 ONE TWO", "a0"))
-    names = {problem.utterance for problem in data.find_problems(config(corpus))}
+    names = {problem.utterance for problem in data.find_problems(config(corpus))[0]}
     assert names == {"x0", "y1", "a0"}
     for refused in (run, data.validate):
         with pytest.raises(AsrKdError, match=r"3 problems.*empty transcript"):
@@ -94,6 +96,26 @@ def test_every_problem_is_refused_or_skipped_as_the_settings_say(corpus: Path):
     folder = run(config(corpus, invalid="skip"))
     assert [utterance.id for utterance in read_manifest(folder / "test.jsonl")] == ["x1", "y0"]
     assert len(json.loads((folder / "summary.json").read_text())["skipped"]) == 3
+
+
+def test_utterances_too_short_for_features_or_transcript_are_named(
+    corpus: Path, capsys: pytest.CaptureFixture[str]
+):
+    for name, samples in (("a0", 79), ("b0", 80), ("y1", 1500)):  # half a frame is 80 samples
+        soundfile.write(corpus / f"{name}.wav", np.linspace(-0.5, 0.5, samples), 16000)
+    with pytest.raises(AsrKdError, match=r"1 problems \(1 too short\):\n.* a0: too short: 0\.0049 s of "):
+        data.validate(config(corpus))
+    said = capsys.readouterr().out
+    assert "2 too short for its transcript" in said
+    # ONE has three phones, TWO two and THREE three, of three states each; y1 has 0.09 s.
+    assert "b0: too short for its transcript: 1 frames, but its 2 words take 15 or more" in said
+    assert "y1: too short for its transcript: 9 frames, but its 2 words take 18 or more" in said
+    folder = run(config(corpus, invalid="skip"))
+    kept = {utterance.id for part in data.PARTS for utterance in read_manifest(folder / f"{part}.jsonl")}
+    assert "a0" not in kept and {"b0", "y1"} <= kept
+    other = config(corpus, invalid="skip")
+    other.features.frame_shift_milliseconds = 12.5
+    assert "b0" not in {utterance.id for utterance in read_manifest(run(other) / "train.jsonl")}
 
 
 def test_skipping_utterances_does_not_mend_a_shared_speaker(corpus: Path):
@@ -115,6 +137,31 @@ def test_missing_words_are_refused_on_request(corpus: Path, tmp_path: Path):
     run(config(corpus, missing_words="refuse"))  # cmudict has them all
 
 
+def test_words_that_are_pronounced_are_listed_with_how(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "lexicon.txt").write_text("ONE W AH N\n")
+    (tmp_path / "text.txt").write_text("ZXQY\n")
+    given = {"lexicon": str(tmp_path / "lexicon.txt"), "lm_text": str(tmp_path / "text.txt")}
+    data.validate(config(corpus, **given))
+    said = capsys.readouterr().out
+    assert "the corpus has 3 warnings (3 missing word)" in said and "the corpus is valid" in said
+    lines = (corpus.parent / "exp" / "data-warnings.txt").read_text().splitlines()
+    assert lines[0].startswith("missing word: ZXQY is not in the lexicon; letter-to-sound rules say ")
+    assert lines[1:] == [
+        "missing word: THREE is not in the lexicon; cmudict says TH R IY",
+        "missing word: TWO is not in the lexicon; cmudict says T UW",
+    ]
+    run(config(corpus, **given))
+    assert said.splitlines()[:4] == capsys.readouterr().out.splitlines()[:4]
+    del given["lexicon"]  # then cmudict is the lexicon
+    data.validate(config(corpus, **given))
+    assert "1 warnings" in capsys.readouterr().out
+    (tmp_path / "text.txt").write_text("1990\n")
+    with pytest.raises(AsrKdError, match=r"1 missing word.*\n.*'1990'"):
+        data.validate(config(corpus, **given))
+
+
 def test_language_models_are_stored_and_bring_words(corpus: Path, tmp_path: Path):
     (tmp_path / "given.lm").write_text(ARPA)
     (tmp_path / "lexicon.txt").write_text("ONE W\nTWO T\nTHREE R\nFOUR F\n")
@@ -133,13 +180,52 @@ def test_a_dev_part_may_be_named(corpus: Path):
         run(named)
 
 
+def test_an_empty_dev_part_is_not_replaced(corpus: Path):
+    (corpus / "none").mkdir()
+    for file in ("text", "wav.scp", "utt2spk"):
+        (corpus / "none" / file).touch()
+    named = config(corpus, parts=PartsConfig(dev="none"))
+    with pytest.raises(AsrKdError, match="empty part: dev has no utterances"):
+        run(named)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"parts": PartsConfig(dev="test"), "dev_speakers": 2}, r"data\.dev_speakers=2 has no effect"),
+        ({"parts": PartsConfig(dev=" ")}, r"data\.parts\.dev=' ' names no part; give null"),
+        ({"parts": PartsConfig(train="+")}, r"data\.parts\.train='\+' names no part"),
+        ({"mini": MiniConfig(noise_decibels=0.0)}, r"data\.mini\.noise_decibels has no effect"),
+    ],
+)
+def test_settings_without_effect_are_refused(corpus: Path, settings: dict[str, Any], message: str):
+    with pytest.raises(AsrKdError, match=message):
+        run(config(corpus, **settings))
+
+
 @pytest.mark.parametrize("setting", ["invalid", "missing_words"])
 def test_unknown_choices_are_refused(corpus: Path, setting: str):
     with pytest.raises(AsrKdError, match=rf"data\.{setting}=ignore: choose one of .*refuse"):
         run(config(corpus, **{setting: "ignore"}))
 
 
+def test_parts_are_exported_as_kaldi_data_directories(corpus: Path, tmp_path: Path):
+    settings = ["recipe=kaldi_dir", f"work={tmp_path / 'exp'}", f"data.source={corpus}", "workers=1"]
+    assert cli.main(["export-data", *settings]) == 1  # to= is missing
+    assert cli.main(["export-data", *settings, f"to={tmp_path / 'kaldi'}"]) == 1  # so is stage data
+    folder = run(cli.load(settings))
+    assert cli.main(["export-data", *settings, f"to={tmp_path / 'kaldi'}"]) == 0
+    for part in data.PARTS:
+        assert {file.name for file in (tmp_path / "kaldi" / part).iterdir()} == {
+            "text", "utt2spk", "spk2utt", "wav.scp",
+        }  # fmt: skip
+        written = read_data_dir(tmp_path / "kaldi" / part)
+        manifest = read_manifest(folder / f"{part}.jsonl")
+        assert written == [replace(utterance, duration_seconds=None) for utterance in manifest]
+
+
 def test_a_real_corpus_is_valid(corpora: Path, tmp_path: Path):
     settings = DataConfig(corpus="an4", source=str(corpora / "an4"), downloads=str(tmp_path))
     lms = {"ug": LmConfig(arpa="ug")}
-    assert not data.find_problems(Config(recipe="an4", work=str(tmp_path), data=settings, lms=lms))
+    problems, warnings = data.find_problems(Config(recipe="an4", work=str(tmp_path), data=settings, lms=lms))
+    assert not problems and not warnings

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from asr_kd.artifacts import Artifact
 from asr_kd.config import Config
 from asr_kd.errors import AsrKdError
+from asr_kd.models.metrics import FrameMetrics
 from asr_kd.scoring.transcripts import read_references, read_transcripts
 from asr_kd.scoring.wer import count_errors, total
 from asr_kd.stages import decode
@@ -106,6 +108,21 @@ def test_a_second_run_decodes_only_what_changed_whatever_the_workers(
     assert "decode/*/member-0: up to date" in capsys.readouterr().out
     # The student's second decoding, in one worker, is the first one's in two.
     assert {name for name in NETWORKS if first[name] != second[name]} == {"member-1", "ensemble"}
+
+
+def test_a_gpu_is_named_with_its_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = make_networks(tmp_path)
+    used: list[str] = []
+
+    def score(*arguments: Any) -> FrameMetrics:
+        used.append(arguments[-1])
+        return FrameMetrics(0, 0.0, 0)
+
+    monkeypatch.setattr(decode, "resolve_device", lambda _: torch.device("cuda:1"))
+    monkeypatch.setattr(decode, "score_part", score)
+    with pytest.raises(FileNotFoundError):  # there is nothing to decode
+        decode.run(config, tmp_path)
+    assert used == ["cuda:1", "cuda:1"]
 
 
 def test_models_of_other_senones_are_refused(tmp_path: Path) -> None:

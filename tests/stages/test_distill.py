@@ -8,9 +8,10 @@ from asr_kd import artifacts
 from asr_kd.config import Config, StudentConfig
 from asr_kd.distillation.soft_targets import SoftTargets
 from asr_kd.errors import AsrKdError
+from asr_kd.layout import member_folders
 from asr_kd.models import build
 from asr_kd.models.storage import load_model, save_model
-from asr_kd.stages import distill, train
+from asr_kd.stages import distill
 from tests.stages.test_train import OPTIMISER, trainable_work
 from tests.training.toy import DIMS, SENONES
 
@@ -19,7 +20,7 @@ from tests.training.toy import DIMS, SENONES
 def with_members(tmp_path: Path) -> Config:
     """A recipe whose members are there, untrained: what they say is not the matter here."""
     config = trainable_work(tmp_path)
-    for number, folder in enumerate(train.member_folders(config, tmp_path)):
+    for number, folder in enumerate(member_folders(config, tmp_path)):
         with artifacts.create(folder, {"kind": "member", "number": number}) as partial:
             save_model(partial, build(config.models["small"], DIMS, SENONES, seed=number))
     return config

@@ -34,10 +34,11 @@ def work(tmp_path: Path) -> Path:
 
 
 def write_data(work: Path, parts: dict[str, list[Utterance]]) -> None:
-    made_from = {part: [utterance.id for utterance in parts[part]] for part in parts}
-    with artifacts.create(work / "data", made_from) as folder:
+    with artifacts.create(work / "data", {"kind": "data"}) as folder:
         for part, utterances in parts.items():
             write_manifest(folder / f"{part}.jsonl", utterances)
+            digests = sorted(f"{one.id} {artifacts.file_digest(Path(one.audio))}\n" for one in utterances)
+            (folder / f"{part}_audio.txt").write_text("".join(digests))
 
 
 def written(work: Path) -> dict[str, int]:
@@ -74,6 +75,16 @@ def test_only_parts_that_changed_are_made_again(config: Config, work: Path) -> N
     after = written(work)
     assert after["dev"] != before["dev"]
     assert (after["train"], after["test"]) == (before["train"], before["test"])
+
+
+def test_other_audio_of_the_same_length_makes_its_part_again(config: Config, work: Path) -> None:
+    features.run(config, work)
+    before = written(work)
+    soundfile.write(work / "cid-0.flac", np.random.default_rng(9).standard_normal(8000) * 0.1, 16000)
+    write_data(work, {part: read_manifest(work / "data" / f"{part}.jsonl") for part in features.PARTS})
+    features.run(config, work)
+    after = written(work)
+    assert {part for part in features.PARTS if after[part] != before[part]} == {"dev"}
 
 
 def test_changed_settings_make_it_again_with_the_same_bytes_when_changed_back(

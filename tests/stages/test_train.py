@@ -9,6 +9,7 @@ from asr_kd import artifacts
 from asr_kd.config import Config, DataConfig, DistillConfig, OptimiserConfig, StudentConfig, TrainConfig
 from asr_kd.errors import AsrKdError
 from asr_kd.features.store import create_part
+from asr_kd.layout import member_folders
 from asr_kd.models.storage import load_model
 from asr_kd.stages import train
 from tests.training.toy import DIMS, SENONES, SMALL_DNN, SMALL_TDNN, toy_data
@@ -47,7 +48,7 @@ def test_members_take_the_models_in_turn_and_are_made_once(
 ) -> None:
     config = trainable_work(tmp_path)
     train.run(config, tmp_path)
-    folders = train.member_folders(config, tmp_path)
+    folders = member_folders(config, tmp_path)
     models = [load_model(folder) for folder in folders]
     assert [model.settings.kind for model in models] == ["dnn", "tdnn", "dnn"]
     first, third = models[0].state_dict(), models[2].state_dict()

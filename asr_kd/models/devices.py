@@ -6,7 +6,7 @@ from asr_kd.errors import AsrKdError
 
 
 def resolve_device(setting: str) -> torch.device:
-    """The device for the setting `device`: "auto" takes CUDA where there is one.
+    """The device for the setting `device`: "auto" takes CUDA where there is one, "cuda:1" the second.
 
     Raises:
         AsrKdError: there is no such device.
@@ -21,6 +21,10 @@ def resolve_device(setting: str) -> torch.device:
         raise AsrKdError(f"device={setting} is not supported; give auto, cpu or cuda")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise AsrKdError(f"device={setting}: this machine has no CUDA device; give auto or cpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise AsrKdError(
+            f"device={setting}: this machine has {torch.cuda.device_count()} CUDA devices, counted from 0"
+        )
     return device
 
 
