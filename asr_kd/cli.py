@@ -1,5 +1,6 @@
 """The command line: `asr-kd run recipe=NAME [setting=value ...]` and the small verbs."""
 
+import errno
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -8,6 +9,9 @@ from pathlib import Path
 from asr_kd.config import Config
 from asr_kd.config.overrides import allow_new_entries
 from asr_kd.errors import AsrKdError
+
+# What users mend on their disks: no space, quota, permissions. Other errors of files are defects of ours.
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 HELP = """\
 asr-kd VERB [recipe=NAME] [setting=value ...]
@@ -39,7 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     try:
         VERBS[verb](settings)
-    except AsrKdError as error:
+    except (AsrKdError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in DISK_ERRORS:
+            raise
         print(f"asr-kd: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -119,14 +125,23 @@ def load(settings: Sequence[str]) -> Config:
     names = [setting.removeprefix("recipe=") for setting in settings if setting.startswith("recipe=")]
     folder = recipe_folder(names[-1] if names else "mini")
     overrides = [setting for setting in settings if not setting.startswith("recipe=")]
+    try:
+        overrides = allow_new_entries(overrides)
+    except HydraException as error:
+        raise AsrKdError(
+            f"{_reason(error)}; settings are given as name=value, and values with commas, brackets or equal "
+            "signs in quotes inside quotes: 'data.source=\"/data/a=b\"'"
+        ) from error
     # base: what a recipe.yaml builds on (`defaults: [base, _self_]`).
     ConfigStore.instance().store(name="base", node=Config)
     try:
         with initialize_config_dir(str(folder), version_base="1.3"):
-            composed = compose("recipe", allow_new_entries(overrides))
+            composed = compose("recipe", overrides)
         config = OmegaConf.to_object(composed)
     except (HydraException, OmegaConfBaseException) as error:
-        raise AsrKdError(f"{folder / 'recipe.yaml'}: {_reason(error)}") from error
+        reason = _reason(error)
+        of_file = "overrid" not in reason  # else the command line is at fault, and the reason quotes it
+        raise AsrKdError(f"{folder / 'recipe.yaml'}: " * of_file + reason) from error
     assert isinstance(config, Config)
     return config
 

@@ -71,7 +71,10 @@ def run(config: Config) -> None:
     if first.number > last.number:
         raise AsrKdError(f"stage={config.stage} comes after stop_stage={config.stop_stage}: exchange them")
     work = Path(config.work)
-    work.mkdir(parents=True, exist_ok=True)
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AsrKdError(f"work={config.work}: the folder cannot be made ({error.strerror})") from error
     started = time.monotonic()
     for stage in STAGES:
         if stage.number < first.number:

@@ -1,5 +1,6 @@
 """The command line: settings checked, errors named, exit statuses right."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,30 @@ def test_wrong_settings_are_refused_by_name(setting: str, capsys: pytest.Capture
     message = capsys.readouterr().err
     assert any(name in setting and name in message for name in WRONG_NAMES)
     assert "Traceback" not in message
+
+
+@pytest.mark.parametrize("setting", ["foo", "data.source=/data/a=b", "data.parts.train=[a"])
+def test_what_is_no_setting_is_refused_with_advice(setting: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["settings", setting]) == 1
+    assert "name=value" in capsys.readouterr().err
+    assert cli.load(['data.source="/data/a=b"']).data.source == "/data/a=b"
+
+
+def test_full_disk_is_no_defect_of_the_program(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(settings: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/data/exp")
+
+    monkeypatch.setitem(cli.VERBS, "run", full)
+    assert cli.main(["run"]) == 1
+    assert capsys.readouterr().err == "asr-kd: [Errno 28] No space left on device: '/data/exp'\n"
+
+
+def test_a_work_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(AsrKdError, match=r"work=.*file: the folder cannot be made"):
+        pipeline.run(cli.load(["recipe=mini", f"work={tmp_path / 'file'}"]))
 
 
 def test_unknown_recipe_lists_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:

@@ -54,9 +54,10 @@ def hold_out_speakers(
     names = sorted({utterance.speaker for utterance in utterances})
     count = speakers or min(max(2, round(len(names) / DEV_FRACTION)), max(len(names) - 1, 1))
     if count >= len(names):
+        lower = "lower data.dev_speakers, or " if speakers > 1 else ""
         raise AsrKdError(
-            f"the training part has {len(names)} speakers, so {count} cannot be held out as a dev part; "
-            "lower data.dev_speakers or name a dev part with data.parts.dev"
+            f"{count} of the training part's {len(names)} speakers cannot be held out as a dev part: nobody "
+            f"would be left; {lower}name a dev part of other speakers with data.parts.dev"
         )
     first = generator(seed, "dev", "speakers").random()
     held_out = {names[int((place + first) * len(names) / count)] for place in range(count)}

@@ -36,10 +36,10 @@ def read_data_dir(folder: Path, root: Path | None = None) -> list[Utterance]:
     speakers = _read_table(folder / "utt2spk")
     texts = _read_table(folder / "text", empty_allowed=True)
     if (folder / "segments").exists():
-        pieces = _read_segments(folder / "segments")
+        pieces, listed = _read_segments(folder / "segments"), "segments"
     else:
-        pieces = {name: (name, 0.0, None) for name in audio}
-    _refuse(folder, "utterances in text without audio", texts.keys() - pieces.keys())
+        pieces, listed = {name: (name, 0.0, None) for name in audio}, "wav.scp"
+    _refuse(folder, f"utterances in text but not in {listed}", texts.keys() - pieces.keys())
     _refuse(folder, "utterances without a speaker in utt2spk", pieces.keys() - speakers.keys())
     _refuse(
         folder, "recordings in segments but not in wav.scp", {p[0] for p in pieces.values()} - audio.keys()

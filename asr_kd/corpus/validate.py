@@ -148,13 +148,19 @@ def without(
     return kept
 
 
-def pronounced_words(completion: Completion) -> list[Problem]:
-    """A warning for every word that is given a pronunciation; those by rule first, which deserve a look."""
-    sources = {"letter-to-sound rules say": completion.by_rule, "cmudict says": completion.from_dictionary}
+def pronounced_words(completion: Completion, lexicon: Lexicon | None) -> list[Problem]:
+    """A warning for every word that is given a pronunciation; those by rule first, which deserve a look.
+
+    Without a lexicon cmudict is the lexicon, and only what it lacks is listed.
+    """
+    sources = {"letter-to-sound rules say": completion.by_rule}
+    if lexicon is not None:
+        sources["cmudict says"] = completion.from_dictionary
     return [
-        Problem("missing word", f"{word} is not in the lexicon; {source} {_spoken(word, completion.lexicon)}")
+        Problem("missing word", f"{_with_hint(word, lexicon)} is not in the lexicon; {source} {spoken}")
         for source, words in sources.items()
         for word in words
+        if (spoken := " or ".join(" ".join(phones) for phones in completion.lexicon.entries[word]))
     ]
 
 
@@ -212,11 +218,9 @@ def _shared_speakers(parts: Mapping[str, Sequence[Utterance]]) -> list[Problem]:
     ]
 
 
-def _spoken(word: str, lexicon: Lexicon) -> str:
-    return " or ".join(" ".join(phones) for phones in lexicon.entries[word])
-
-
-def _with_hint(word: str, lexicon: Lexicon) -> str:
+def _with_hint(word: str, lexicon: Lexicon | None) -> str:
+    if lexicon is None:
+        return word
     other = next((form for form in (word.upper(), word.lower()) if form in lexicon), None)
     return f"{word} (the lexicon has {other})" if other else word
 

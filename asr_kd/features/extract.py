@@ -13,8 +13,8 @@ from asr_kd.corpus.audio import audio_info, read_audio
 from asr_kd.corpus.manifest import Utterance
 from asr_kd.errors import AsrKdError
 from asr_kd.features.batched import BatchedFeatures
-from asr_kd.features.fbank import Fbank, count_frames
-from asr_kd.features.mfcc import Mfcc
+from asr_kd.features.fbank import Fbank, check_mel_bins, count_frames
+from asr_kd.features.mfcc import MFCC_MEL_BINS, Mfcc
 from asr_kd.features.normalise import Statistics, normalise, subtract_mean
 from asr_kd.features.store import Part, create_part, open_part
 from asr_kd.frames import FrameIndex
@@ -58,6 +58,10 @@ class Extraction:
             value = getattr(self.features, name)
             if value not in choices:
                 raise AsrKdError(f"features.{name}={value}: choose one of {', '.join(choices)}")
+        if not 1 <= self.features.cepstra <= MFCC_MEL_BINS:
+            raise AsrKdError(f"features.cepstra={self.features.cepstra}: give 1 to {MFCC_MEL_BINS}")
+        for mel_bins in (self.features.mel_bins, MFCC_MEL_BINS):
+            check_mel_bins(self.features, self.sample_rate, mel_bins)
 
 
 class Backend(Protocol):

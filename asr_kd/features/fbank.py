@@ -37,6 +37,31 @@ def count_frames(samples: int, settings: FeatureConfig, sample_rate: int) -> int
     return (samples + shift // 2) // shift
 
 
+def check_mel_bins(settings: FeatureConfig, sample_rate: int, mel_bins: int) -> None:
+    """Refuse a frequency range or a number of mel bins that there are no filterbanks of.
+
+    Raises:
+        AsrKdError: the range is not within the spectrum, or a bin lies between two frequencies of it.
+    """
+    nyquist = sample_rate / 2
+    low, high = settings.low_hertz, settings.high_hertz + (nyquist if settings.high_hertz <= 0 else 0.0)
+    if not 0 <= low < high <= nyquist:
+        raise AsrKdError(
+            f"features.low_hertz={settings.low_hertz} and features.high_hertz={settings.high_hertz} give no "
+            f"range of frequencies between 0 and {nyquist:g} hertz, half the sample rate"
+        )
+    length, _ = frame_samples(settings, sample_rate)
+    points = 1 << (length - 1).bit_length()
+    spectrum = np.arange(points // 2) * sample_rate / points
+    edges = 700 * np.expm1(np.linspace(np.log1p(low / 700), np.log1p(high / 700), max(mel_bins, 0) + 2))
+    counts = np.searchsorted(spectrum, edges[2:]) - np.searchsorted(spectrum, edges[:-2], side="right")
+    if mel_bins < 3 or not counts.all():
+        raise AsrKdError(
+            f"{mel_bins} mel bins from {low:g} to {high:g} hertz cannot be made of a spectrum of {points} "
+            "points: set features.mel_bins to 3 or more, but so few that each has a frequency of its own"
+        )
+
+
 def fbank_options(
     settings: FeatureConfig, sample_rate: int, mel_bins: int
 ) -> kaldi_native_fbank.FbankOptions:

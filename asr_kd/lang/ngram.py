@@ -38,10 +38,14 @@ def train_arpa(
             pruning, Stolcke 1998); 0 keeps all.
 
     Raises:
-        AsrKdError: the order is out of range, or there are no sentences.
+        AsrKdError: the order or the share is out of range, or there are no sentences.
     """
     if not 1 <= order <= MAX_ORDER:
         raise AsrKdError(f"lms.<name>.order={order}: n-gram models have orders 1 to {MAX_ORDER}")
+    if prune < 0:
+        raise AsrKdError(
+            f"lms.<name>.prune={prune}: give 0 to keep all n-grams, or a small share such as 1e-7"
+        )
     known = set(vocabulary)
     counts = NgramCounts(order, bos_symbol=BEGIN, eos_symbol=END)
     empty = True

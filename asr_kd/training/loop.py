@@ -228,10 +228,14 @@ def _optimiser(model: AcousticModel, settings: OptimiserConfig) -> torch.optim.O
 
 def _check(settings: OptimiserConfig, train: FrameData, dev: FrameData, name: str) -> None:
     """Refuse settings and data that no training can begin with."""
-    at_least_one = {"epochs": settings.epochs, "batch_frames": settings.batch_frames}
-    for key, value in at_least_one.items():
-        if value < 1:
-            raise AsrKdError(f"{name}: optimiser.{key}={value}: give at least 1")
+    for key in ("epochs", "batch_frames", "threads", "shard_megabytes"):
+        if getattr(settings, key) < 1:
+            raise AsrKdError(f"{name}: optimiser.{key}={getattr(settings, key)}: give at least 1")
+    for key in ("peak_learning_rate", "final_learning_rate", "weight_decay"):
+        if getattr(settings, key) < 0:
+            raise AsrKdError(f"{name}: optimiser.{key}={getattr(settings, key)}: give 0 or more")
+    if not 0.0 <= settings.label_smoothing < 1.0:
+        raise AsrKdError(f"{name}: optimiser.label_smoothing={settings.label_smoothing}: give 0 to below 1")
     if settings.gradient_clip <= 0:
         raise AsrKdError(f"{name}: optimiser.gradient_clip={settings.gradient_clip}: give a positive norm")
     if not 0.0 <= settings.warmup_fraction < 1.0:

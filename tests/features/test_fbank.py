@@ -1,12 +1,14 @@
 from pathlib import Path
+from typing import Any
 
+import kaldi_native_fbank
 import numpy as np
 import pytest
 import soundfile
 
 from asr_kd.config import FeatureConfig
 from asr_kd.errors import AsrKdError
-from asr_kd.features.fbank import Fbank, count_frames
+from asr_kd.features.fbank import Fbank, check_mel_bins, count_frames, fbank_options
 from tests.features.reference import slow_fbank
 
 
@@ -49,3 +51,34 @@ def test_refuses_frames_that_leave_gaps() -> None:
     settings = FeatureConfig(frame_shift_milliseconds=30.0)
     with pytest.raises(AsrKdError, match="frame_shift_milliseconds=30"):
         count_frames(16000, settings, 16000)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"mel_bins": 0}, "0 mel bins"),
+        ({"mel_bins": 2}, "2 mel bins"),
+        ({"mel_bins": 500}, "500 mel bins"),
+        ({"low_hertz": 9000.0}, r"features\.low_hertz=9000\.0"),
+        ({"high_hertz": 8001.0}, r"high_hertz=8001\.0"),
+        ({"high_hertz": -8000.0}, "half the sample rate"),
+    ],
+)
+def test_filterbanks_that_do_not_exist_are_refused(settings: dict[str, Any], message: str) -> None:
+    config = FeatureConfig(**settings)
+    with pytest.raises(AsrKdError, match=message):
+        check_mel_bins(config, 16000, config.mel_bins)
+
+
+@pytest.mark.parametrize("rate", [8000, 16000])
+def test_what_is_let_through_can_be_computed(rate: int) -> None:
+    for mel_bins in range(3, 200):
+        settings = FeatureConfig(mel_bins=mel_bins)
+        try:
+            check_mel_bins(settings, rate, mel_bins)
+        except AsrKdError:
+            break
+        options = fbank_options(settings, rate, mel_bins)
+        banks = kaldi_native_fbank.MelBanks(options.mel_opts, options.frame_opts).get_matrix()
+        assert (banks.sum(axis=1) > 0).all()
+    assert 60 < mel_bins < 199

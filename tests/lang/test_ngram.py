@@ -70,6 +70,8 @@ def test_ngrams_that_save_little_can_be_left_out(tmp_path: Path) -> None:
 def test_settings_are_checked(tmp_path: Path) -> None:
     with pytest.raises(AsrKdError, match="order=0"):
         train_arpa(SENTENCES, 0, tmp_path / "lm", VOCABULARY)
+    with pytest.raises(AsrKdError, match=r"prune=-1"):
+        train_arpa(SENTENCES, 1, tmp_path / "lm", VOCABULARY, prune=-1.0)
     with pytest.raises(AsrKdError, match="no text"):
         train_arpa([], 2, tmp_path / "lm", VOCABULARY)
 

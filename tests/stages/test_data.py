@@ -123,6 +123,9 @@ def test_skipping_utterances_does_not_mend_a_shared_speaker(corpus: Path):
     (corpus / "test" / "utt2spk").write_text(table.replace(" x", " a"))
     with pytest.raises(AsrKdError, match=r"speaker a is in .* and"):
         run(config(corpus, invalid="skip"))
+    with pytest.raises(AsrKdError) as refused:
+        run(config(corpus))
+    assert "invalid=skip" not in str(refused.value)
 
 
 def test_missing_words_are_refused_on_request(corpus: Path, tmp_path: Path):
@@ -195,12 +198,35 @@ def test_an_empty_dev_part_is_not_replaced(corpus: Path):
         ({"parts": PartsConfig(dev="test"), "dev_speakers": 2}, r"data\.dev_speakers=2 has no effect"),
         ({"parts": PartsConfig(dev=" ")}, r"data\.parts\.dev=' ' names no part; give null"),
         ({"parts": PartsConfig(train="+")}, r"data\.parts\.train='\+' names no part"),
+        ({"sample_rate": 0}, r"data\.sample_rate=0"),
+        ({"dev_speakers": -1}, r"data\.dev_speakers=-1"),
         ({"mini": MiniConfig(noise_decibels=0.0)}, r"data\.mini\.noise_decibels has no effect"),
     ],
 )
-def test_settings_without_effect_are_refused(corpus: Path, settings: dict[str, Any], message: str):
+def test_settings_without_sense_or_effect_are_refused(corpus: Path, settings: dict[str, Any], message: str):
     with pytest.raises(AsrKdError, match=message):
         run(config(corpus, **settings))
+
+
+@pytest.mark.parametrize(("setting", "message"), [("lexicon", "no words"), ("lm_text", "no sentences")])
+def test_empty_files_are_refused(corpus: Path, tmp_path: Path, setting: str, message: str):
+    (tmp_path / "empty.txt").write_text("\n")
+    with pytest.raises(AsrKdError, match=rf"data\.{setting}=.*empty\.txt holds {message}"):
+        run(config(corpus, **{setting: str(tmp_path / "empty.txt")}))
+
+
+def test_what_is_no_language_model_is_no_missing_word(corpus: Path, tmp_path: Path):
+    (tmp_path / "given.lm").write_text("ONE TWO\n")
+    with pytest.raises(AsrKdError, match=r"^.*given\.lm has no line"):
+        data.validate(config(corpus, {"given": LmConfig(arpa=str(tmp_path / "given.lm"))}))
+
+
+def test_spelling_in_another_case_is_pointed_out(corpus: Path, tmp_path: Path):
+    (tmp_path / "lexicon.txt").write_text("one W AH N\nTWO T UW\nTHREE TH R IY\n")
+    _, warnings = data.find_problems(config(corpus, lexicon=str(tmp_path / "lexicon.txt")))
+    assert [warning.message for warning in warnings] == [
+        "ONE (the lexicon has one) is not in the lexicon; cmudict says W AH N"
+    ]
 
 
 @pytest.mark.parametrize("setting", ["invalid", "missing_words"])

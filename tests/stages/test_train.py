@@ -85,6 +85,13 @@ def test_no_members_are_refused(tmp_path: Path) -> None:
         train.run(config, tmp_path)
 
 
+def test_no_threads_are_refused(tmp_path: Path) -> None:
+    config = trainable_work(tmp_path)
+    config.train.optimiser.threads = 0
+    with pytest.raises(AsrKdError, match=r"optimiser\.threads=0"):
+        train.run(config, tmp_path)
+
+
 def test_missing_labels_name_the_stage(tmp_path: Path) -> None:
     config = trainable_work(tmp_path)
     (tmp_path / "align" / "labels" / "summary.json").unlink()
