@@ -71,6 +71,13 @@ def make_model(folder: Path, seed: int, senones: int = 3, hidden_layers: int = 1
         (partial / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
+def write_features(work: Path, part: str, index: FrameIndex, fbank: np.ndarray, mfcc: np.ndarray) -> None:
+    """What stage features leaves: `fbank` ``(frames, mel_bins)``, `mfcc` ``(frames, cepstra)``."""
+    with artifacts.create(work / "features" / part, {"kind": "features", "part": part}) as folder:
+        stored = create_part(folder, index, fbank.shape[1], mfcc.shape[1])
+        stored.fbank[:], stored.mfcc[:] = fbank, mfcc
+
+
 def _make_part(work: Path, part: str, noise: float, random: np.random.Generator) -> list[Utterance]:
     words = {
         f"{speaker}-{part}-{number}": random.choice(WORDS, random.integers(1, 5)).tolist()
@@ -82,10 +89,8 @@ def _make_part(work: Path, part: str, noise: float, random: np.random.Generator)
         list(words), [name.split("-")[0] for name in words], [len(frames) for frames in labels.values()]
     )
     flat = np.concatenate(list(labels.values())).astype(np.int32)
-    with artifacts.create(work / "features" / part, {"kind": "features", "part": part}) as folder:
-        stored = create_part(folder, index, MEL_BINS, 13)
-        stored.fbank[:] = np.eye(MEL_BINS)[flat] + noise * random.standard_normal((len(flat), MEL_BINS))
-        stored.mfcc[:] = random.standard_normal((len(flat), 13))
+    fbank = np.eye(MEL_BINS)[flat] + noise * random.standard_normal((len(flat), MEL_BINS))
+    write_features(work, part, index, fbank, random.standard_normal((len(flat), 13)))
     flat[0] = -1  # a frame without a label
     np.save(work / f".{part}.npy", flat)
     return [

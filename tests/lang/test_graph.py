@@ -7,19 +7,9 @@ import pytest
 
 from asr_kd.corpus.lexicon import Lexicon
 from asr_kd.errors import AsrKdError
-from asr_kd.hmm import GmmHmm, train_gmm_hmm
+from asr_kd.hmm import GmmHmm
 from asr_kd.lang import build_graph, train_arpa
-from tests.hmm.toy import CONFIG, LEXICON, Toy, toy_corpus
-
-
-@pytest.fixture(scope="module")
-def toy() -> Toy:
-    return toy_corpus()
-
-
-@pytest.fixture(scope="module")
-def model(toy: Toy) -> GmmHmm:
-    return train_gmm_hmm(CONFIG, toy.index, toy.mfcc, toy.transcripts, LEXICON, seed=1, workers=1)
+from tests.hmm.toy import LEXICON, Toy, toy_corpus
 
 
 def _decode(folder: Path, scores: np.ndarray) -> list[str]:
@@ -34,35 +24,35 @@ def _decode(folder: Path, scores: np.ndarray) -> list[str]:
 
 
 def test_new_utterances_are_recognised(
-    tmp_path: Path, toy: Toy, model: GmmHmm, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, toy: Toy, toy_model: GmmHmm, capfd: pytest.CaptureFixture[str]
 ) -> None:
     train_arpa(toy.transcripts.values(), 2, tmp_path / "G.arpa", LEXICON.entries.keys())
-    size = build_graph(model, LEXICON, tmp_path / "G.arpa", tmp_path, 0.5)
+    size = build_graph(toy_model, LEXICON, tmp_path / "G.arpa", tmp_path, 0.5)
     assert capfd.readouterr().err == ""
     graph = kaldifst.StdVectorFst.read(str(tmp_path / "HCLG.fst"))
     labels = {
         arc.ilabel for state in kaldifst.StateIterator(graph) for arc in kaldifst.ArcIterator(graph, state)
     }
     assert (size.words, size.states) == (4, graph.num_states)
-    assert labels == set(range(model.senones + 1))
+    assert labels == set(range(toy_model.senones + 1))
     assert (tmp_path / "words.txt").read_text() == (
         "<eps> 0\nONE 1\nTHREE 2\nTO 3\nTWO 4\n#0 5\n<s> 6\n</s> 7\n"
     )
     other = toy_corpus(utterances=15, seed=9)
     for name, span in other.index.spans():
-        assert _decode(tmp_path, 0.3 * model.log_likelihoods(other.mfcc[span])) == other.transcripts[name]
+        assert _decode(tmp_path, 0.3 * toy_model.log_likelihoods(other.mfcc[span])) == other.transcripts[name]
 
 
 def test_words_of_model_and_lexicon_are_intersected(
-    tmp_path: Path, model: GmmHmm, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, toy_model: GmmHmm, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train_arpa([["ONE", "TWO"], ["TWO"]], 1, tmp_path / "G.arpa", ["ONE", "TWO", "FOUR"])
-    size = build_graph(model, LEXICON, tmp_path / "G.arpa", tmp_path, 0.5)
+    size = build_graph(toy_model, LEXICON, tmp_path / "G.arpa", tmp_path, 0.5)
     assert size.words == 2 and "THREE" not in (tmp_path / "words.txt").read_text()
     assert "1 of its words are not in the lexicon" in capsys.readouterr().out
 
 
-def test_foreign_phones_are_named(tmp_path: Path, model: GmmHmm) -> None:
+def test_foreign_phones_are_named(tmp_path: Path, toy_model: GmmHmm) -> None:
     train_arpa([["ONE"]], 1, tmp_path / "G.arpa", ["ONE"])
     with pytest.raises(AsrKdError, match="'ONE' is pronounced with 'X'"):
-        build_graph(model, Lexicon.from_mapping({"ONE": [["X"]]}), tmp_path / "G.arpa", tmp_path, 0.5)
+        build_graph(toy_model, Lexicon.from_mapping({"ONE": [["X"]]}), tmp_path / "G.arpa", tmp_path, 0.5)

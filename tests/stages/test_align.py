@@ -17,16 +17,17 @@ from asr_kd.config import (
 )
 from asr_kd.corpus.manifest import Utterance, write_manifest
 from asr_kd.errors import AsrKdError
-from asr_kd.features.store import create_part, open_part
+from asr_kd.features.store import open_part
 from asr_kd.hmm import GmmHmm
 from asr_kd.hmm.labels import utterance_labels, write_labels
 from asr_kd.stages import align
-from tests.hmm.toy import CONFIG, DIMS, LEXICON, toy_corpus
+from tests.hmm.toy import CONFIG, LEXICON, toy_corpus
+from tests.work_folder import write_features
 
 PARTS = {"train": 40, "dev": 6, "test": 6}
 
 
-def _make_inputs(work: Path) -> Config:
+def _make_inputs(work: Path) -> None:
     """What stages data and features leave behind, of the toy language."""
     with artifacts.create(work / "data", {"kind": "data"}) as folder:
         for seed, (part, utterances) in enumerate(PARTS.items()):
@@ -39,16 +40,16 @@ def _make_inputs(work: Path) -> Config:
                     for name, speaker in pairs
                 ],
             )
-            with artifacts.create(work / "features" / part, {"kind": "features"}) as features:
-                stored = create_part(features, toy.index, DIMS, DIMS)
-                stored.mfcc[:] = toy.mfcc
-                stored.fbank[:] = toy.mfcc
+            write_features(work, part, toy.index, toy.mfcc, toy.mfcc)
         LEXICON.write(folder / "lexicon.txt")
         LEXICON.write(folder / "lexicon_align.txt")
         (folder / "lm_text.txt").write_text("ONE TWO\n")
         (folder / "given.arpa").write_text(
             "\\data\\\nngram 1=4\n\n\\1-grams:\n-99 <s>\n-0.4 </s>\n-0.5 ONE\n-0.5 TWO\n\n\\end\\\n"
         )
+
+
+def _config(work: Path) -> Config:
     return Config(
         recipe="toy",
         work=str(work),
@@ -73,21 +74,14 @@ def _make_inputs(work: Path) -> Config:
 @pytest.fixture(scope="module")
 def aligned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     work = tmp_path_factory.mktemp("aligned")
-    align.run(_make_inputs(work), work)
+    _make_inputs(work)
+    align.run(_config(work), work)
     return work
 
 
 def _copy(aligned: Path, work: Path) -> Config:
     shutil.copytree(aligned, work, dirs_exist_ok=True)
-    return Config(
-        recipe="toy",
-        work=str(work),
-        workers=1,
-        device="cpu",
-        data=DataConfig(corpus="toy"),
-        align=AlignConfig(gmm=CONFIG),
-        lms={"bigram": LmConfig(order=2)},
-    )
+    return _config(work)
 
 
 def test_everything_is_written(aligned: Path) -> None:
@@ -190,8 +184,7 @@ def test_labels_of_another_model_need_its_graph(aligned: Path, tmp_path: Path) -
 def test_realignment_with_a_network(
     aligned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = _make_inputs(tmp_path)
-    shutil.copytree(aligned, tmp_path, dirs_exist_ok=True)
+    config = _copy(aligned, tmp_path)
     config.align.realign = RealignConfig(rounds=1, model="small")
     align.run(config, tmp_path)
     assert "realignment round 1:" in capsys.readouterr().out

@@ -8,11 +8,11 @@ import pytest
 from asr_kd import artifacts
 from asr_kd.config import Config, DataConfig, DistillConfig, OptimiserConfig, StudentConfig, TrainConfig
 from asr_kd.errors import AsrKdError
-from asr_kd.features.store import create_part
 from asr_kd.layout import member_folders
 from asr_kd.models.storage import load_model
 from asr_kd.stages import train
-from tests.training.toy import DIMS, SENONES, SMALL_DNN, SMALL_TDNN, toy_data
+from tests.training.toy import SENONES, SMALL_DNN, SMALL_TDNN, toy_data
+from tests.work_folder import write_features
 
 OPTIMISER = OptimiserConfig(epochs=2, batch_frames=64, peak_learning_rate=1e-2)
 
@@ -21,9 +21,8 @@ def trainable_work(work: Path) -> Config:
     """A recipe whose features and labels are there: three members of two architectures, one student."""
     for seed, part in enumerate(("train", "dev")):
         data = toy_data(utterances=20, seed=seed, failed=1)
-        with artifacts.create(work / "features" / part, {"kind": "features", "part": part}) as folder:
-            stored = create_part(folder, data.features.index, DIMS, 13)
-            stored.fbank[:] = data.features.array
+        index, fbank = data.features.index, data.features.array
+        write_features(work, part, index, fbank, np.zeros((index.total_frames, 13), np.float32))
         np.save(work / f".{part}.npy", data.targets["labels"].array)
     with artifacts.create(work / "align" / "labels", {"kind": "labels"}) as folder:
         for part in ("train", "dev"):
