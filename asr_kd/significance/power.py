@@ -28,16 +28,21 @@ def detectable_difference(
     return float((stdtrit(freedom, 1 - level / 2) + stdtrit(freedom, power)) * standard_error)
 
 
-def cautions(utterances: int, speakers: int, segments: int | None = None) -> list[str]:
+def cautions(utterances: int, speakers: int | None, segments: int | None = None) -> list[str]:
     """Why the statistics of a test set should be read with care; empty where there is no reason.
 
     Args:
         utterances: of the test set.
-        speakers: of the test set.
+        speakers: of the test set; none: they are not known.
         segments: of the matched pairs test; none: it was not done.
     """
     found = []
-    if speakers < FEW_SPEAKERS:
+    if speakers is None:
+        found.append(
+            "Speakers are not known: utterances are resampled, so the intervals leave out how much speakers "
+            "differ and are too narrow."
+        )
+    elif speakers < FEW_SPEAKERS:
         found.append(
             f"Only {speakers} speakers (fewer than {FEW_SPEAKERS}): utterances are resampled instead, so "
             "the intervals hold for these speakers and say little about others."

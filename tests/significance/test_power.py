@@ -20,6 +20,7 @@ def test_found_four_times_out_of_five() -> None:
 def test_cautions_name_what_is_too_few() -> None:
     assert cautions(500, 40, 80) == []
     assert cautions(500, 40) == []
+    assert "not known" in cautions(500, None)[0]
     few = cautions(30, 4, 12)
     assert len(few) == 3
     assert "4 speakers" in few[0]
