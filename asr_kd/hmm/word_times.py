@@ -8,7 +8,6 @@ import numpy as np
 
 from asr_kd.corpus.lexicon import Lexicon
 from asr_kd.hmm.alignment import GraphCompiler, align, check_transcripts
-from asr_kd.hmm.deltas import add_deltas
 from asr_kd.hmm.model import GmmHmm
 
 
@@ -44,7 +43,7 @@ def word_times(
     own = lexicon.restricted(set(words))
     check_transcripts({utterance: words}, own, model.phones.names)
     graph = GraphCompiler(model.hmm, own, model.settings.silence_probability).compile(words)
-    scores = model.gmms.log_likelihoods(add_deltas(mfcc), graph.pdfs)
+    scores = model.densities.gmms.log_likelihoods(model.densities.features(mfcc), graph.pdfs)
     path = align(model.hmm, graph, scores, model.settings, utterance)
     if path is None:
         return None

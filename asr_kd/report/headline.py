@@ -65,7 +65,8 @@ def _speed(name: str, systems: Mapping[str, Any]) -> str:
     student = systems[name]
     if ensemble is None:
         return ""
-    text = f"; it has {student['parameters'] / ensemble['parameters']:.0%} of the ensemble's parameters"
+    share = student["parameters"] / ensemble["parameters"]
+    text = f"; it has {100 * share:.0f} % of the ensemble's parameters"
     if "rtf" in ensemble and "rtf" in student:
         text += f" and is {ensemble['rtf']['total'] / student['rtf']['total']:.1f} times as fast"
     return text

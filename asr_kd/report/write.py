@@ -1,12 +1,13 @@
-"""Write the report of a recipe: ``report.json`` for programs, ``report.md`` and pictures for people."""
+"""Write the report of a recipe: ``report.json`` for programs, a page and Markdown for people."""
 
 import json
 from pathlib import Path
 
 from asr_kd import artifacts
 from asr_kd.config import Config
-from asr_kd.report import figures, markdown
+from asr_kd.report import markdown, recipe_page
 from asr_kd.report.contents import build
+from asr_kd.report.figures import figures, write_pictures
 from asr_kd.report.results import Results, load_results
 
 UTTERANCES_FILE = "utterances.jsonl"
@@ -27,7 +28,10 @@ def write(config: Config, work: Path) -> None:
         text = json.dumps(content, indent=1, allow_nan=False)
         (folder / "report.json").write_text(text + "\n", encoding="utf-8")
         _write_utterances(folder / UTTERANCES_FILE, results)
-        pictures = figures.draw(folder, content, work)
+        drawn = figures(content, work)
+        page = recipe_page.render(config, work, content, results, drawn)
+        (folder / "report.html").write_text(page, encoding="utf-8")
+        pictures = write_pictures(folder, drawn)
         (folder / "report.md").write_text(markdown.render(content, pictures), encoding="utf-8")
 
 

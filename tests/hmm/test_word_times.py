@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 
 from asr_kd.hmm import GmmHmm
@@ -16,7 +18,7 @@ def test_words_lie_where_they_were_spoken(toy: Toy, toy_model: GmmHmm) -> None:
         # Between the first and the last frame of speech the words follow each other without pauses.
         assert abs(found[0].start - speech[0]) <= 2
         assert abs(found[-1].end - speech[-1] - 1) <= 2
-        for time, following in zip(found, found[1:], strict=False):
+        for time, following in pairwise(found):
             assert time.start < time.end <= following.start <= time.end + 2
             first = toy.phones[span][time.start + 2]
             assert first in {phones[0] for phones in LEXICON.entries[time.word]}

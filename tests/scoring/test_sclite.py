@@ -52,6 +52,6 @@ def test_places_of_the_errors() -> None:
 
 def test_fewest_errors_come_first_where_sclite_would_make_more() -> None:
     # Five wrong words in a row: 5 errors of cost 20. sclite takes 3 + 3 of cost 18, for the two words right.
-    reference, hypothesis = "A B C P Q".split(), "P Q X Y Z".split()
+    reference, hypothesis = ["A", "B", "C", "P", "Q"], ["P", "Q", "X", "Y", "Z"]
     counts = count_errors({"u": reference}, {"u": hypothesis})["u"]
     assert counts == ErrorCounts(words=5, substitutions=5)

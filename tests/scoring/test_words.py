@@ -1,8 +1,8 @@
 from asr_kd.scoring.wer import align_words
 from asr_kd.scoring.words import OutOfVocabulary, WordCounts, confusions, count_words, out_of_vocabulary
 
-REFERENCES = {"u": "THE CAT SAT ON THE MAT".split(), "v": "A ZEBRA".split()}
-HYPOTHESES = {"u": "THE CAP SAT THE MAT MAT".split(), "v": "A ZERO".split()}
+REFERENCES = {"u": ["THE", "CAT", "SAT", "ON", "THE", "MAT"], "v": ["A", "ZEBRA"]}
+HYPOTHESES = {"u": ["THE", "CAP", "SAT", "THE", "MAT", "MAT"], "v": ["A", "ZERO"]}
 
 
 def test_every_word_and_what_became_of_it() -> None:
