@@ -91,7 +91,9 @@ def _compare(arguments: Sequence[str]) -> None:
     from asr_kd.report import compare, compare_page, compare_text
     from asr_kd.scoring.normalise import Normalisation
 
-    own, systems = _split(arguments, "reference", "speakers", "vocabulary", "normalise", "format", "to", "seed")
+    own, systems = _split(
+        arguments, "reference", "speakers", "vocabulary", "normalise", "format", "to", "seed"
+    )
     renderers: dict[str, Callable[[compare.Compared], str]] = {
         "markdown": compare_text.render,
         "json": lambda found: json.dumps(found.content, indent=1, allow_nan=False) + "\n",

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from asr_kd.corpus.text import numbered_lines, read_lines
 from asr_kd.errors import AsrKdError
 from asr_kd.report.comparisons import statistics_json
 from asr_kd.report.rates import interval_json
@@ -73,7 +74,7 @@ class _Source:
                     f"{self.path} is no report: it has no {UTTERANCES_FILE} beside its report.json"
                 )
             return {self.path.stem: read_hypotheses(self.path, references)}
-        rows = [json.loads(line) for line in self.utterances.read_text(encoding="utf-8").splitlines()]
+        rows = [json.loads(line) for _, line in numbered_lines(self.utterances)]
         names = list(rows[0]["hypotheses"]) if rows else []
         if self.system is not None and self.system not in names:
             raise AsrKdError(f"{self.path}: no system {self.system!r}; there are {', '.join(names)}")
@@ -146,10 +147,7 @@ def _named(read: Sequence[tuple[_Source, dict[str, Transcripts]]]) -> dict[str, 
 
 
 def _read_vocabulary(path: Path) -> list[str]:
-    if not path.is_file():
-        raise AsrKdError(f"vocabulary={path} is not there")
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [line.split()[0] for line in lines if line.strip()]
+    return [line.split()[0] for line in read_lines(path)]
 
 
 def _content(

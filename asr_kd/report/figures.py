@@ -90,7 +90,7 @@ def _training(report: Mapping[str, Any], logs: Mapping[str, list[dict[str, Any]]
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylabel(label)
     panels[-1].set_xlabel("epoch")
-    panels[0].legend()
+    panels[0].legend(loc="upper right")
     return figure
 
 

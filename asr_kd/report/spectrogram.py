@@ -11,9 +11,10 @@ from asr_kd.hmm.word_times import WordTime
 from asr_kd.report.theme import LIGHT, STYLE
 
 MEL_BINS = 64
-SHIFT_SECONDS = 0.01
+SHIFT_SECONDS = 0.02
+WINDOW_SECONDS = 0.032
 PIXELS_PER_INCH = 72
-SECONDS_SHOWN = 20.0  # of a longer utterance the beginning
+SECONDS_SHOWN = 16.0  # of a longer utterance the beginning
 _DYNAMIC_RANGE = 70.0  # decibels
 
 
@@ -30,12 +31,16 @@ def spectrogram(
     """
     shown = waveform[: int(SECONDS_SHOWN * sample_rate)]
     energies = librosa.feature.melspectrogram(
-        y=shown, sr=sample_rate, n_mels=MEL_BINS, hop_length=int(SHIFT_SECONDS * sample_rate)
+        y=shown,
+        sr=sample_rate,
+        n_fft=int(WINDOW_SECONDS * sample_rate),
+        hop_length=int(SHIFT_SECONDS * sample_rate),
+        n_mels=MEL_BINS,
     )
     decibels = librosa.power_to_db(energies, ref=np.max, top_db=_DYNAMIC_RANGE)
     seconds = len(shown) / sample_rate
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(min(9.0, max(5.0, 1.4 * seconds)), 1.9), dpi=PIXELS_PER_INCH)
+        figure = Figure(figsize=(max(5.0, 1.4 * seconds), 1.9), dpi=PIXELS_PER_INCH)
         axes = figure.add_axes((0.075, 0.22, 0.895, 0.6))
         axes.imshow(
             decibels,

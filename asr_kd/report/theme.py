@@ -109,8 +109,8 @@ def inline_svg(figure: Figure, name: str, label: str) -> str:
         svg = svg.replace(colour, f"var(--{colour_name})")
     width = re.search(r'viewBox="0 0 ([\d.]+)', svg)
     assert width is not None
-    # Never larger than drawn: lettering stays as large as the text around it; on a phone it shrinks.
-    head = f'<svg class="figure" role="img" aria-label="{_escape(label)}" style="max-width: {width[1]}pt"'
+    # The style sheet makes it no larger than drawn: lettering stays as large as the text around it.
+    head = f'<svg class="figure" role="img" aria-label="{_escape(label)}" style="--width: {width[1]}pt"'
     return re.sub(r"<svg [^>]*?(viewBox=\"[^\"]*\")[^>]*>", rf"{head} \g<1>>", svg, count=1)
 
 

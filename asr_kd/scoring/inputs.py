@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from asr_kd.corpus.text import numbered_lines
 from asr_kd.errors import AsrKdError
-from asr_kd.scoring.transcripts import read_transcripts
 
 Transcripts = dict[str, list[str]]
 _ID_KEYS = ("id", "utt_id", "utterance", "audio_filepath")
@@ -40,7 +40,7 @@ def read_reference(path: Path, speakers: Path | None = None) -> Reference:
         AsrKdError: a file is missing or malformed, or utterances have no speaker.
     """
     if path.is_dir():
-        found = Reference(read_transcripts(_existing(path / "text")), {})
+        found = Reference(_read_text(path / "text"), {})
         speakers = speakers or (path / "utt2spk" if (path / "utt2spk").is_file() else None)
     elif path.suffix == ".jsonl":
         rows = list(_json_lines(_existing(path)))
@@ -48,7 +48,7 @@ def read_reference(path: Path, speakers: Path | None = None) -> Reference:
         known = {name: str(speaker) for name, speaker in names.items() if speaker is not None}
         found = Reference(_by_id(path, rows, _REFERENCE_KEYS), known if len(known) == len(names) else {})
     else:
-        found = Reference(read_transcripts(_existing(path)), {})
+        found = Reference(_read_text(path), {})
     return found if speakers is None else Reference(found.words, _read_speakers(speakers, found.words))
 
 
@@ -68,7 +68,7 @@ def read_hypotheses(path: Path, references: Transcripts) -> Transcripts:
         return {name: [] for name in references} | _read_ctm(path)
     if path.suffix == ".jsonl":
         return _by_id(path, list(_json_lines(path)), _HYPOTHESIS_KEYS)
-    return read_transcripts(path)
+    return _read_text(path)
 
 
 def _existing(path: Path) -> Path:
@@ -77,8 +77,19 @@ def _existing(path: Path) -> Path:
     return path
 
 
+def _read_text(path: Path) -> Transcripts:
+    """Kaldi's format: ``id WORD WORD ...`` a line."""
+    found: Transcripts = {}
+    for number, line in numbered_lines(_existing(path)):
+        name, *words = line.split()
+        if name in found:
+            raise AsrKdError(f"{path}:{number}: the utterance {name!r} was there before")
+        found[name] = words
+    return found
+
+
 def _read_speakers(path: Path, words: Transcripts) -> dict[str, str]:
-    table = {name: fields for name, fields in read_transcripts(_existing(path)).items() if fields}
+    table = {name: fields for name, fields in _read_text(path).items() if fields}
     lacking = sorted(words.keys() - table.keys())
     if lacking:
         raise AsrKdError(f"{path}: {len(lacking)} utterances have no speaker, first {lacking[0]}")
@@ -87,7 +98,7 @@ def _read_speakers(path: Path, words: Transcripts) -> dict[str, str]:
 
 def _json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """The objects, each with its place for error messages."""
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in numbered_lines(path):
         place = f"{path}:{number}"
         try:
             row = json.loads(line)
@@ -120,9 +131,9 @@ def _read_ctm(path: Path) -> Transcripts:
     """``recording channel start duration word [confidence]`` a line, in any order."""
     words: dict[str, list[tuple[float, str]]] = {}
     channels: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in numbered_lines(path):
         fields = line.split()
-        if not fields or fields[0].startswith(";;"):
+        if fields[0].startswith(";;"):
             continue
         try:
             name, channel, start, _, word = fields[:5]
