@@ -71,7 +71,7 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "asr_kd",  # the same figure: the same bytes
 }
 _IDS = re.compile(r'(\bid="|url\(#|href="#)')
-_FONT = re.compile(r"font: ([^;]*?)([\d.]+px)[^;\"]*")
+_FONT = re.compile(r"font-family: [^;\"]*; ?")  # the page's own is taken instead
 
 
 def system_colours(kinds: Mapping[str, str]) -> dict[str, str]:
@@ -104,7 +104,7 @@ def inline_svg(figure: Figure, name: str, label: str) -> str:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = _IDS.sub(rf"\g<1>{name}-", svg)
-    svg = _FONT.sub(r"font: \2 inherit", svg)
+    svg = _FONT.sub("", svg)
     for colour_name, colour in LIGHT.items():
         svg = svg.replace(colour, f"var(--{colour_name})")
     width = re.search(r'viewBox="0 0 ([\d.]+)', svg)

@@ -103,6 +103,7 @@ def test_figures_follow_the_scheme_and_are_the_same_twice() -> None:
     assert LIGHT["student"] not in svg
     assert 'aria-label="a &quot;label&quot;"' in svg
     assert ">50 % &amp; more<" in svg
+    assert "font-family" not in svg
     assert all(name.startswith("one-") for name in re.findall(r'\bid="([^"]*)"', svg))
 
 
