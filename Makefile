@@ -14,7 +14,7 @@ DOTTED := $(foreach name,$(GIVEN),$(if $(findstring .,$(name)),$(name)))
 SETTINGS := $(foreach name,$(filter $(PLAIN),$(GIVEN)) $(DOTTED),'$(name)=$($(name))')
 
 .DEFAULT_GOAL := run
-.PHONY: run setup test test-recipes lint format bench validate settings clean help
+.PHONY: run setup test test-recipes test-browser lint format bench validate settings clean help
 
 run: setup  ## set up, then run recipe=NAME (default mini) from stage= to stop_stage=, to its report
 	$(BIN)/asr-kd run recipe=$(recipe) $(SETTINGS) $(args)
@@ -31,6 +31,10 @@ test: setup  ## set up and run the fast tests (all processors)
 
 test-recipes: setup  ## run whole recipes on recorded speech: slow (needs ASR_KD_CORPORA)
 	$(BIN)/python -m pytest -m recipe -n 0 --durations 0
+
+test-browser: setup  ## install headless Chromium and look at the report in it
+	$(BIN)/playwright install chromium
+	$(BIN)/python -m pytest -m browser -n 0
 
 lint: setup  ## ruff (lint and format) and mypy
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """The command line: `asr-kd run recipe=NAME [setting=value ...]` and the small verbs."""
 
 import errno
+import json
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -22,6 +23,10 @@ asr-kd VERB [recipe=NAME] [setting=value ...]
              write a recipe's parts as Kaldi data directories: text, utt2spk, spk2utt, wav.scp
   export-labels to=FOLDER [format=ark]
              write a recipe's senone labels for Kaldi, one <part>.txt (or .ark) a part
+  compare A B [C ...] [reference=FILE] [speakers=FILE] [vocabulary=FILE] [normalise=lower,punctuation]
+          [format=markdown|json|html] [to=FILE] [seed=0]
+             compare systems with the first one: reports (exp/an4/report, or one system of it:
+             exp/an4/report:student) or hypotheses (Kaldi text, .ctm, .jsonl), perhaps named: mine=hyp.ctm
   settings   print every setting of a recipe with its value
 
 A recipe is a folder of recipes/ or the path of a folder with a recipe.yaml. Every setting that
@@ -88,11 +93,48 @@ def _export_labels(settings: Sequence[str]) -> None:
     align.export_labels(Path(config.work), Path(own["to"]), f".{own.get('format', 'txt')}")
 
 
+def _compare(arguments: Sequence[str]) -> None:
+    from asr_kd.report import compare, compare_page, compare_text
+    from asr_kd.scoring.normalise import Normalisation
+
+    own, systems = _split(
+        arguments, "reference", "speakers", "vocabulary", "normalise", "format", "to", "seed"
+    )
+    renderers: dict[str, Callable[[compare.Compared], str]] = {
+        "markdown": compare_text.render,
+        "json": lambda found: json.dumps(found.content, indent=1, allow_nan=False) + "\n",
+        "html": compare_page.render,
+    }
+    form, seed = own.get("format", "markdown"), own.get("seed", "0")
+    if form not in renderers or not seed.isdigit():
+        raise AsrKdError(f"compare knows format={', format='.join(renderers)}, and seed=NUMBER")
+    files = {name: Path(own[name]) for name in ("reference", "speakers", "vocabulary") if name in own}
+    found = compare.compare_systems(
+        systems,
+        files.get("reference"),
+        files.get("speakers"),
+        files.get("vocabulary"),
+        Normalisation.parse(own.get("normalise", "none")),
+        int(seed),
+    )
+    text = renderers[form](found)
+    if "to" in own:
+        Path(own["to"]).write_text(text, encoding="utf-8")
+    else:
+        print(text, end="")
+
+
 def _load_with(settings: Sequence[str], *names: str) -> tuple[dict[str, str], Config]:
     """A verb's own arguments by name, and the configuration of all others."""
-    own = [setting for setting in settings if setting.partition("=")[0] in names and "=" in setting]
-    config = load([setting for setting in settings if setting not in own])
-    return dict(setting.split("=", 1) for setting in own), config
+    own, others = _split(settings, *names)
+    return own, load(others)
+
+
+def _split(arguments: Sequence[str], *names: str) -> tuple[dict[str, str], list[str]]:
+    """A verb's own arguments ``name=value`` by name, and all others."""
+    own = [argument for argument in arguments if argument.partition("=")[0] in names and "=" in argument]
+    others = [argument for argument in arguments if argument not in own]
+    return dict(argument.split("=", 1) for argument in own), others
 
 
 def _settings(settings: Sequence[str]) -> None:
@@ -106,6 +148,7 @@ VERBS: dict[str, Callable[[Sequence[str]], None]] = {
     "validate": _validate,
     "export-data": _export_data,
     "export-labels": _export_labels,
+    "compare": _compare,
     "settings": _settings,
 }
 

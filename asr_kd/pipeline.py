@@ -82,9 +82,9 @@ def run(config: Config) -> None:
         elif stage.number <= last.number:
             _run_stage(stage, config, work)
     if last.number >= find_stage("decode", "stage").number:
-        from asr_kd.scoring import report
+        from asr_kd.report import write
 
-        report.write(config, work)
+        write.write(config, work)
         say(f"report: {work / 'report' / 'report.md'}")
     say(f"{config.recipe}: finished in {_clock(time.monotonic() - started)}")
 

@@ -4,7 +4,7 @@ They are stored as float16 with the best senone of every frame at 0: a constant 
 and close to 0, where the search decides, float16 is finer than 0.001.
 """
 
-from collections.abc import Iterable
+from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache, reduce
 from pathlib import Path
@@ -29,6 +29,24 @@ PRIOR_FLOOR = 1e-6
 # As low as a score is kept: no beam reaches it, and float16 holds it.
 LOWEST_SCORE = -30_000.0
 _ITEM_FRAMES = 6_000  # of one piece of work
+
+
+@dataclass(frozen=True)
+class PartQuality:
+    """How well the frames of a part were classified, by its labels.
+
+    Attributes:
+        utterances: the metrics of each, in the order of the part's index.
+        confused: how often each pair (label, most probable senone) occurs that differs.
+    """
+
+    utterances: tuple[FrameMetrics, ...]
+    confused: Counter[tuple[int, int]]
+
+    @property
+    def total(self) -> FrameMetrics:
+        """Of all utterances."""
+        return reduce(FrameMetrics.plus, self.utterances, FrameMetrics(0, 0.0, 0))
 
 
 class Scorer(Protocol):
@@ -122,7 +140,7 @@ def read_log_priors(labels: Path) -> np.ndarray:
 
 def score_part(
     pool: WorkerPool, system: System, features: Path, labels: Path, output: Path, device: str = "cpu"
-) -> FrameMetrics:
+) -> PartQuality:
     """Score every frame of a part and write ``(frames, senones)`` float16 to `output`.
 
     Args:
@@ -146,8 +164,12 @@ def score_part(
         for places in split_utterances(index, range(len(index)), _ITEM_FRAMES)
     ]
     results = pool.map(_score_utterances, items, f"{system.name}: scoring {features.name}")
-    # Summed in the order of the utterances: the same bytes whichever worker was first.
-    return _sum(metrics for _, metrics in sorted(results))
+    # In the order of the utterances, whichever worker was first.
+    pieces = [quality for _, quality in sorted(results, key=lambda result: result[0])]
+    return PartQuality(
+        tuple(metrics for quality in pieces for metrics in quality.utterances),
+        sum((quality.confused for quality in pieces), Counter()),
+    )
 
 
 @dataclass(frozen=True)
@@ -168,13 +190,14 @@ def _loaded_scorer(system: System, labels: Path, device: str) -> Scorer:
     return load_scorer(system, labels, device)
 
 
-def _score_utterances(item: _Item) -> FrameMetrics:
+def _score_utterances(item: _Item) -> PartQuality:
     """Write the utterances' rows of the output."""
     part = open_part(item.features)
     labels = open_frames(item.labels / f"{item.features.name}.npy", part.index)
     output = open_frames(item.output, part.index, writable=True)
     scorer = _loaded_scorer(item.system, item.labels, item.device)
-    metrics = []
+    metrics: list[FrameMetrics] = []
+    confused: Counter[tuple[int, int]] = Counter()
     for place in item.places:
         span = part.index.span(place)
         scores, posteriors = scorer(part.fbank[span], part.mfcc[span])
@@ -185,8 +208,7 @@ def _score_utterances(item: _Item) -> FrameMetrics:
             )
         output[span] = np.maximum(scores - scores.max(axis=1, keepdims=True), LOWEST_SCORE)
         metrics.append(frame_metrics(posteriors, labels[span]))
-    return _sum(metrics)
-
-
-def _sum(metrics: Iterable[FrameMetrics]) -> FrameMetrics:
-    return reduce(FrameMetrics.plus, metrics, FrameMetrics(0, 0.0, 0))
+        found, label = posteriors.argmax(dim=1).numpy(), labels[span]
+        wrong = (label >= 0) & (found != label)
+        confused.update(zip(label[wrong].tolist(), found[wrong].tolist(), strict=True))
+    return PartQuality(tuple(metrics), confused)

@@ -48,11 +48,16 @@ def load_graph(folder: Path) -> Graph:
     graph = kaldifst.StdVectorFst.read(str(path))
     if graph is None or graph.start < 0:
         raise AsrKdError(f"{path} is damaged or empty; delete {folder} and run stage align again")
-    return Graph(kaldifst.StdConstFst(graph), _read_words(folder / WORDS_FILE))
+    return Graph(kaldifst.StdConstFst(graph), read_words(folder))
 
 
-def _read_words(path: Path) -> dict[int, str]:
-    """An OpenFst symbol table in text form: ``word id`` a line."""
+def read_words(folder: Path) -> dict[int, str]:
+    """The word of each output label, from ``words.txt`` of `folder`, a symbol table of OpenFst.
+
+    Raises:
+        AsrKdError: the file is missing or damaged.
+    """
+    path = folder / WORDS_FILE
     words: dict[int, str] = {}
     for number, line in numbered_lines(path):
         word, _, label = line.rstrip().replace("\t", " ").rpartition(" ")

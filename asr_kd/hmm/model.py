@@ -53,6 +53,14 @@ class GmmHmm:
         """Kaldi's objects, for building graphs."""
         return KaldiHmm(self.definition)
 
+    def senone_phones(self) -> list[str]:
+        """The central phone of every senone; several senones share one and differ in state and context."""
+        names = [""] * self.senones
+        for label, pdf in enumerate(self.hmm.pdf_of_transition):
+            if label:
+                names[pdf] = self.phones.names[self.hmm.transitions.transition_id_to_phone(label) - 1]
+        return names
+
     def log_likelihoods(self, mfcc: np.ndarray) -> np.ndarray:
         """Log likelihoods of all senones for one utterance.
 

@@ -1,1 +1,1 @@
-"""Word error rates, significance, the report."""
+"""Word errors: normalisation, alignment, counts by utterance, speaker and word."""

@@ -19,7 +19,7 @@ from asr_kd.features.extract import Extraction
 from asr_kd.jobs import map_processes
 from asr_kd.models.storage import read_description
 from asr_kd.progress import say
-from asr_kd.scoring.results import headline_lm
+from asr_kd.report.results import headline_lm
 
 
 def run(config: Config, work: Path) -> None:

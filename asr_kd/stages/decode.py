@@ -11,7 +11,7 @@ from typing import Any
 
 from asr_kd import artifacts
 from asr_kd.config import Config
-from asr_kd.decoding.acoustic import load_scorer, score_part
+from asr_kd.decoding.acoustic import PartQuality, load_scorer, score_part
 from asr_kd.decoding.decode import Scored, count_columns, decode_part
 from asr_kd.decoding.search import Hypothesis, SearchSettings
 from asr_kd.decoding.systems import System, recipe_systems
@@ -19,12 +19,12 @@ from asr_kd.decoding.tuning import Tuning, tune, tuning_part
 from asr_kd.frames import FrameIndex
 from asr_kd.jobs import WorkerPool, resolve_workers
 from asr_kd.models.devices import resolve_device
-from asr_kd.models.metrics import FrameMetrics
 from asr_kd.progress import say
 from asr_kd.scoring.transcripts import read_references, write_transcripts
 from asr_kd.scoring.wer import ErrorCounts, count_errors, total
 
 PARTS = ("dev", "test")
+MOST_CONFUSED = 100  # pairs of senones that are kept for the report
 
 
 def run(config: Config, work: Path) -> None:
@@ -78,7 +78,7 @@ class _Scores:
     folder: Path
     parameters: int
     parts: dict[str, Scored]
-    quality: dict[str, FrameMetrics]
+    quality: dict[str, PartQuality]
 
 
 def _folder(work: Path, lm: str, system: System) -> Path:
@@ -136,6 +136,7 @@ class _Decoding:
         metrics = self._metrics(tuning, decoded)
         _write_json(folder / "tuning.json", tuning.to_json())
         _write_json(folder / "metrics.json", metrics)
+        _write_json(folder / "frames.json", {part: self._frames(part) for part in PARTS})
         test = metrics["parts"]["test"]
         say(
             f"{self._system.name}, {self._graph.lm}: WER {test['wer']:.2%} of {test['words']} words "
@@ -180,7 +181,7 @@ class _Decoding:
 
     def _part_metrics(self, part: str, hypotheses: dict[str, Hypothesis]) -> dict[str, Any]:
         counts = total(count_errors(self._references[part], _words(hypotheses)).values())
-        quality = self._scores.quality[part]
+        quality = self._scores.quality[part].total
         return {
             **asdict(counts),
             "errors": counts.errors,
@@ -191,6 +192,18 @@ class _Decoding:
             # JSON knows no NaN: a part without labels has neither.
             "frame_accuracy": quality.accuracy if quality.frames else None,
             "cross_entropy": quality.cross_entropy if quality.frames else None,
+        }
+
+    def _frames(self, part: str) -> dict[str, Any]:
+        """Frames, correct ones and summed cross entropy of every utterance, and the senones most confused."""
+        quality = self._scores.quality[part]
+        confused = sorted(quality.confused.items(), key=lambda item: (-item[1], item[0]))
+        return {
+            "utterances": {
+                name: [metrics.frames, metrics.correct, metrics.summed_cross_entropy]
+                for name, metrics in zip(self._index[part].ids, quality.utterances, strict=True)
+            },
+            "confused_senones": [[*pair, count] for pair, count in confused[:MOST_CONFUSED]],
         }
 
 

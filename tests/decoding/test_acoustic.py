@@ -1,3 +1,4 @@
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,7 @@ def test_scores_on_disk_are_the_systems_up_to_a_constant_a_frame(
 ) -> None:
     labels = tmp_path / "align" / "labels"
     with WorkerPool(2) as pool:
-        metrics = score_part(
+        quality = score_part(
             pool, systems["student"], tmp_path / "features" / "test", labels, tmp_path / "scores.npy"
         )
     part = open_part(tmp_path / "features" / "test")
@@ -71,9 +72,14 @@ def test_scores_on_disk_are_the_systems_up_to_a_constant_a_frame(
     wanted = np.load(labels / "test.npy")
     known = wanted >= 0
     posteriors = torch.from_numpy(expected).log_softmax(dim=1).numpy()  # priors are equal
+    metrics = quality.total
     assert metrics.frames == known.sum() == len(wanted) - 1
     assert metrics.correct == (posteriors.argmax(axis=1) == wanted)[known].sum()
     assert metrics.cross_entropy == pytest.approx(-posteriors[known, wanted[known]].mean(), rel=1e-5)
+    assert len(quality.utterances) == len(part.index)
+    found = posteriors.argmax(axis=1)
+    pairs = [(int(a), int(b)) for a, b in zip(wanted, found, strict=True) if a >= 0 and a != b]
+    assert quality.confused == Counter(pairs)
 
 
 def test_gmm_scores_are_likelihoods_and_its_posteriors_follow_bayes_rule(

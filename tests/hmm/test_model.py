@@ -10,22 +10,12 @@ from asr_kd.hmm import GmmHmm
 from tests.hmm.toy import LEXICON, Toy, toy_corpus
 
 
-def _phones_of(model: GmmHmm, labels: np.ndarray) -> np.ndarray:
-    """The phone of each label; senones belong to one phone each."""
-    transitions = model.hmm.transitions
-    owner = {
-        int(model.hmm.pdf_of_transition[label]): transitions.transition_id_to_phone(label)
-        for label in range(1, transitions.num_transition_ids + 1)
-    }
-    return np.array([model.phones.names[owner[label] - 1] for label in labels])
-
-
 def test_unseen_speech_is_aligned_where_its_phones_are(toy_model: GmmHmm) -> None:
     other = toy_corpus(utterances=20, seed=5)
     labels, failed = toy_model.align(other.index, other.mfcc, other.transcripts, LEXICON, workers=1)
     assert failed == [] and labels.dtype == np.int32
     # Derivatives smear the borders of these phones of six to nine frames.
-    assert np.mean(_phones_of(toy_model, labels) == other.phones) > 0.85
+    assert np.mean(np.array(toy_model.senone_phones())[labels] == other.phones) > 0.85
 
 
 def test_own_labels_as_scores_come_back(toy: Toy, toy_model: GmmHmm) -> None:

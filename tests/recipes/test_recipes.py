@@ -67,6 +67,7 @@ def test_recipe_runs_to_its_report(row: Row, tmp_path: Path, request: pytest.Fix
     assert cli.main(["run", f"recipe={row.recipe}", f"work={tmp_path}", *settings]) == 0
     report = json.loads((tmp_path / "report" / "report.json").read_text())
     assert (tmp_path / "report" / "report.md").is_file()
+    assert (tmp_path / "report" / "report.html").stat().st_size < 5_000_000
     for kind, bound in row.at_most.items():
         rates = [
             100 * system["metrics"]["test"]["wer"] for system in report["systems"] if system["kind"] == kind

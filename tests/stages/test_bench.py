@@ -8,7 +8,7 @@ from asr_kd.config import Config
 from asr_kd.corpus.manifest import Utterance
 from asr_kd.errors import AsrKdError
 from asr_kd.stages import bench
-from tests.scoring.decodings import write_decodings
+from tests.report.decodings import write_decodings
 from tests.work_folder import make_model, make_work
 
 WRONG = {"gmm": 4, "member-0": 3, "member-1": 3, "ensemble": 2, "student": 1}

@@ -54,7 +54,7 @@ def test_every_system_with_every_language_model(decoded: tuple[Config, Path]) ->
             Artifact(folder).verify()
             metrics, tuning = read(folder / "metrics.json"), read(folder / "tuning.json")
             assert {file.name for file in folder.iterdir()} == {
-                "dev.txt", "test.txt", "tuning.json", "metrics.json", "manifest.json",
+                "dev.txt", "test.txt", "tuning.json", "metrics.json", "frames.json", "manifest.json",
             }  # fmt: skip
             assert (metrics["system"], metrics["lm"]) == (name, lm)
             assert metrics["acoustic_scale"] == tuning["acoustic_scale"]
@@ -71,6 +71,13 @@ def test_metrics_are_those_of_the_hypotheses(decoded: tuple[Config, Path], part:
     assert found["wer"] < 0.5
     assert found["frame_accuracy"] > 0.7
     assert found["frames"] == 10 * found["words"] - 1  # one frame has no label
+    frames = read(folder / "frames.json")[part]
+    assert list(frames["utterances"]) == list(references)
+    sums = [sum(column) for column in zip(*frames["utterances"].values(), strict=True)]
+    assert sums[0] == found["frames"]
+    assert sums[1] == sums[0] - sum(count for _, _, count in frames["confused_senones"])
+    assert sums[1] / sums[0] == found["frame_accuracy"]
+    assert sums[2] / sums[0] == pytest.approx(found["cross_entropy"])
 
 
 def test_parameters_of_an_ensemble_are_those_of_its_members(decoded: tuple[Config, Path]) -> None:

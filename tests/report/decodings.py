@@ -7,6 +7,7 @@ from pathlib import Path
 
 from asr_kd import artifacts
 from asr_kd.config import Config
+from asr_kd.corpus.manifest import read_manifest
 from asr_kd.decoding.systems import recipe_systems
 from asr_kd.scoring.transcripts import read_references, write_transcripts
 from asr_kd.scoring.wer import count_errors, total
@@ -56,3 +57,20 @@ def write_decodings(config: Config, work: Path, wrong: Mapping[str, int]) -> Non
                     "parts": parts,
                 }
                 (partial / "metrics.json").write_text(json.dumps(metrics))
+                frames = {
+                    part: {
+                        "utterances": {
+                            utterance.id: _frames(FRAME_ACCURACY[system.name], place)
+                            for place, utterance in enumerate(read_manifest(work / "data" / f"{part}.jsonl"))
+                        },
+                        "confused_senones": [[0, 1, 7], [2, 1, 3]],
+                    }
+                    for part in parts
+                }
+                (partial / "frames.json").write_text(json.dumps(frames))
+
+
+def _frames(accuracy: float, place: int) -> tuple[int, float, float]:
+    """Frames, correct ones and cross entropy of one utterance."""
+    frames = 100 + 10 * place
+    return frames, frames * accuracy, frames * (2 - accuracy)

@@ -11,9 +11,10 @@ from asr_kd import artifacts
 from asr_kd.config import Config
 from asr_kd.config.stages import stage_settings
 from asr_kd.errors import AsrKdError
-from asr_kd.scoring import report
-from tests.scoring.decodings import write_decodings
-from tests.work_folder import make_work
+from asr_kd.report import rates, write
+from asr_kd.significance import comparison
+from tests.report.decodings import write_decodings
+from tests.work_folder import make_model, make_work
 
 # Of the eight utterances of test, how many lose a word.
 WRONG = {"gmm": 7, "member-0": 5, "member-1": 3, "ensemble": 2, "student": 4}
@@ -27,9 +28,9 @@ def recipe(tmp_path: Path) -> Iterator[tuple[Config, Path]]:
 
 
 def written(config: Config, work: Path) -> dict[str, Any]:
-    report.write(config, work)
+    write.write(config, work)
     content: dict[str, Any] = json.loads((work / "report" / "report.json").read_text())
-    schema = json.loads(files("asr_kd.scoring").joinpath("report_schema.json").read_text())
+    schema = json.loads(files("asr_kd.report").joinpath("schema.json").read_text())
     jsonschema.Draft202012Validator(schema).validate(content)
     return content
 
@@ -50,7 +51,7 @@ def write_bench(work: Path, decoding: str, system: str = "student") -> None:
 
 
 def test_schema_is_itself_valid() -> None:
-    schema = json.loads(files("asr_kd.scoring").joinpath("report_schema.json").read_text())
+    schema = json.loads(files("asr_kd.report").joinpath("schema.json").read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
 
 
@@ -80,7 +81,9 @@ def test_mean_single_and_gap_closed(recipe: tuple[Config, Path]) -> None:
     assert mean["errors"] == 4.0
     assert mean["frame_accuracy"] == pytest.approx(0.55)
     # Singles 0.55 on average, ensemble 0.65, student 0.625.
-    assert content["gap_closed"]["student"] == pytest.approx({"frame_accuracy": 0.75, "cross_entropy": 0.75})
+    gap = content["gap_closed"]["student"]
+    assert (gap["frame_accuracy"], gap["cross_entropy"]) == pytest.approx((0.75, 0.75))
+    assert gap["intervals"]["frame_accuracy"]["low"] <= 0.75 <= gap["intervals"]["frame_accuracy"]["high"]
 
 
 def test_comparisons_are_paired_with_the_mean_single(recipe: tuple[Config, Path]) -> None:
@@ -106,7 +109,7 @@ def test_the_headline_is_the_chosen_language_model(recipe: tuple[Config, Path]) 
     assert set(content["lms"]["bigram"]) == {*WRONG, "mean_single"}
     config.decode.lm = "trigram"
     with pytest.raises(AsrKdError, match=r"decode.lm=trigram"):
-        report.write(config, work)
+        write.write(config, work)
 
 
 def test_speed_is_shown_only_beside_the_decoding_it_belongs_to(recipe: tuple[Config, Path]) -> None:
@@ -136,7 +139,7 @@ def test_members_that_were_not_measured_are_those_of_a_measured_ones_architectur
 def test_intervals_by_speaker_where_there_are_enough(
     recipe: tuple[Config, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report, "FEW_SPEAKERS", 2)
+    monkeypatch.setattr(comparison, "FEW_SPEAKERS", 2)
     assert by_name(written(*recipe))["student"]["metrics"]["test"]["interval"]["by"] == "speaker"
 
 
@@ -164,9 +167,19 @@ def test_provenance(recipe: tuple[Config, Path]) -> None:
     assert found["versions"]["numpy"]
 
 
+def test_what_an_earlier_recipe_left_behind_is_no_part_of_the_report(recipe: tuple[Config, Path]) -> None:
+    config, work = recipe
+    make_model(work / "train" / "member-2", seed=3)
+    make_model(work / "distill" / "old-student", seed=4)
+    write_bench(work, "of another decoding")
+    found = written(config, work)["provenance"]["fingerprints"]
+    assert {"train/member-1", "distill/student"} <= set(found)
+    assert not {"train/member-2", "distill/old-student", "bench"} & set(found)
+
+
 def test_markdown_and_pictures(recipe: tuple[Config, Path]) -> None:
     config, work = recipe
-    report.write(config, work)
+    write.write(config, work)
     text = (work / "report" / "report.md").read_text()
     assert "Synthetic" not in text
     for heading in (
@@ -199,7 +212,9 @@ def test_a_single_member_has_no_gap_to_close(tmp_path: Path) -> None:
     config = make_work(tmp_path, members=1)
     write_decodings(config, tmp_path, WRONG)
     content = written(config, tmp_path)
-    assert content["gap_closed"] == {"student": {"frame_accuracy": None, "cross_entropy": None}}
+    nothing = {"frame_accuracy": None, "cross_entropy": None}
+    assert content["gap_closed"] == {"student": {**nothing, "intervals": nothing}}
+    assert content["pairs"] == []
     assert [entry["system"] for entry in content["comparisons"]] == ["student"]
 
 
@@ -207,7 +222,7 @@ def test_a_missing_decoding_is_named(recipe: tuple[Config, Path]) -> None:
     config, work = recipe
     (work / "decode" / "unigram" / "gmm" / "manifest.json").unlink()
     with pytest.raises(AsrKdError, match="unigram/gmm"):
-        report.write(config, work)
+        write.write(config, work)
 
 
 @pytest.mark.parametrize(
@@ -224,4 +239,4 @@ def test_a_missing_decoding_is_named(recipe: tuple[Config, Path]) -> None:
 def test_gap_closed(
     values: tuple[float | None, float, float], more_is_better: bool, gap: float | None
 ) -> None:
-    assert report.gap_closed(*values, more_is_better) == (pytest.approx(gap) if gap else None)
+    assert rates.gap_closed(*values, more_is_better) == (pytest.approx(gap) if gap else None)

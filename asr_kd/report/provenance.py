@@ -14,10 +14,9 @@ from asr_kd import __version__
 from asr_kd.artifacts import finished
 from asr_kd.config import Config
 from asr_kd.config.stages import stage_settings
-from asr_kd.scoring.results import Results
+from asr_kd.report.results import Results
 
-_PACKAGES = ("numpy", "torch", "kaldi-hmm-gmm", "kaldi-decoder", "kaldifst", "jiwer")
-_INPUTS = ("data", "features", "align", "train", "distill", "bench")
+_PACKAGES = ("numpy", "scipy", "torch", "kaldi-hmm-gmm", "kaldi-decoder", "kaldifst", "jiwer", "kaldialign")
 
 
 def provenance(config: Config, work: Path, results: Results) -> dict[str, Any]:
@@ -60,7 +59,22 @@ def _versions() -> dict[str, str]:
 
 
 def _fingerprints(work: Path, results: Results) -> dict[str, str]:
-    """The digest of every artefact that the report rests on, by its path below `work`."""
-    found = [artifact for folder in _INPUTS for artifact in finished(work / folder)]
-    found += [entry.artifact for entries in results.decoded.values() for entry in entries]
+    """The digest of every artefact that the report rests on, by its path below `work`.
+
+    Only those of today's recipe: further members or students of an earlier one are no part.
+    """
+    entries = [entry for decoded in results.decoded.values() for entry in decoded]
+    folders = [
+        work / "data",
+        work / "features",
+        work / "align" / "labels",
+        *(work / "align" / f"graph-{lm}" for lm in results.decoded),
+        *dict.fromkeys(model for entry in entries for model in entry.system.models),
+        *(entry.artifact.path for entry in entries),
+    ]
+    if results.of_kind("student"):
+        folders.append(work / "distill" / "targets")
+    if results.bench:
+        folders.append(work / "bench")
+    found = [artifact for folder in folders for artifact in finished(folder)]
     return {artifact.path.relative_to(work).as_posix(): artifact.digest for artifact in found}

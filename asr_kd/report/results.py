@@ -10,11 +10,13 @@ import numpy as np
 
 from asr_kd.artifacts import Artifact
 from asr_kd.config import Config
-from asr_kd.corpus.manifest import read_manifest
+from asr_kd.corpus.manifest import Utterance, read_manifest
+from asr_kd.decoding.graph import read_words
 from asr_kd.decoding.systems import System, recipe_systems
 from asr_kd.errors import AsrKdError
 from asr_kd.scoring.transcripts import read_transcripts
-from asr_kd.scoring.wer import ErrorCounts, as_arrays, by_group, count_errors
+from asr_kd.scoring.wer import Alignment, align_words
+from asr_kd.significance.comparison import TestSet
 
 PARTS = ("test", "dev")
 
@@ -27,13 +29,30 @@ class Decoded:
         system: what was decoded.
         artifact: its folder.
         metrics: the content of ``metrics.json``.
-        counts: for every part the errors by utterance, in the order of the part's manifest.
+        alignments: for every part those of the utterances, in the order of the part's manifest.
+        frames: the content of ``frames.json``; empty in decodings made before there was one.
     """
 
     system: System
     artifact: Artifact
     metrics: dict[str, Any]
-    counts: dict[str, dict[str, ErrorCounts]]
+    alignments: dict[str, dict[str, Alignment]]
+    frames: dict[str, Any]
+
+    def errors(self, part: str) -> np.ndarray:
+        """Word errors ``(utterances,)`` int64."""
+        return np.array([alignment.counts.errors for alignment in self.alignments[part].values()])
+
+    def slots(self, part: str) -> list[np.ndarray]:
+        """The errors of every utterance in their places, for MAPSSWE."""
+        return [alignment.slots() for alignment in self.alignments[part].values()]
+
+    def frame_counts(self, part: str) -> np.ndarray | None:
+        """Frames, correct frames and summed cross entropy, ``(utterances, 3)`` float64; None if unknown."""
+        if part not in self.frames:
+            return None
+        known = self.frames[part]["utterances"]
+        return np.array([known[name] for name in self.alignments[part]], dtype=np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,13 +62,15 @@ class Results:
     Attributes:
         lm: the language model of the headline.
         decoded: by language model, the systems in the order of the report.
-        speakers: for every part the speaker of each utterance id.
+        utterances: of every part, in the order of its manifest.
+        vocabulary: the words that can be recognised, by language model.
         bench: rows of ``bench.json`` by system, of those whose decoding is still the one that was measured.
     """
 
     lm: str
     decoded: dict[str, list[Decoded]]
-    speakers: dict[str, dict[str, str]]
+    utterances: dict[str, list[Utterance]]
+    vocabulary: dict[str, frozenset[str]]
     bench: dict[str, dict[str, Any]]
 
     @property
@@ -62,15 +83,20 @@ class Results:
         """The places of the ensemble's members in every list of systems."""
         return [place for place, entry in enumerate(self.headline) if entry.system.kind == "member"]
 
-    def units(self, lm: str, part: str, by: str) -> tuple[np.ndarray, np.ndarray]:
-        """Errors ``(units, systems)`` and words ``(units,)``, units being utterances or speakers."""
-        columns = []
-        for entry in self.decoded[lm]:
-            counts = entry.counts[part]
-            sums = by_group(counts, self.speakers[part]) if by == "speaker" else counts
-            errors, words = as_arrays(sums.values())
-            columns.append(errors)
-        return np.stack(columns, axis=1), words
+    def of_kind(self, kind: str) -> list[Decoded]:
+        """The systems of a kind, with the language model of the headline."""
+        return [entry for entry in self.headline if entry.system.kind == kind]
+
+    @cached_property
+    def test_sets(self) -> dict[str, TestSet]:
+        """Words and speakers of every part."""
+        return {
+            part: TestSet(
+                np.array([len(utterance.words) for utterance in utterances]),
+                tuple(utterance.speaker for utterance in utterances),
+            )
+            for part, utterances in self.utterances.items()
+        }
 
 
 def headline_lm(config: Config) -> str:
@@ -107,7 +133,8 @@ def load_results(config: Config, work: Path) -> Results:
     return Results(
         lm,
         decoded,
-        {part: {utterance.id: utterance.speaker for utterance in manifests[part]} for part in PARTS},
+        manifests,
+        {name: frozenset(read_words(work / "align" / f"graph-{name}").values()) for name in config.lms},
         _load_bench(work / "bench", decoded[lm]),
     )
 
@@ -115,11 +142,13 @@ def load_results(config: Config, work: Path) -> Results:
 def _load_decoded(folder: Path, system: System, references: dict[str, dict[str, list[str]]]) -> Decoded:
     artifact = Artifact(folder)
     artifact.verify(hashes=False)
+    frames = folder / "frames.json"
     return Decoded(
         system,
         artifact,
         json.loads((folder / "metrics.json").read_text(encoding="utf-8")),
-        {part: count_errors(references[part], read_transcripts(folder / f"{part}.txt")) for part in PARTS},
+        {part: align_words(references[part], read_transcripts(folder / f"{part}.txt")) for part in PARTS},
+        json.loads(frames.read_text(encoding="utf-8")) if frames.is_file() else {},
     )
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from asr_kd.report.headline import p_in_words
+
 _UNIT_NOTE = {
     "speaker": "of speakers",
     "utterance": "of utterances (too few speakers, whose differences the interval then leaves out)",
@@ -19,13 +21,16 @@ def render(report: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
     blocks = [
         f"# {report['recipe']}: word error rates",
         *_synthetic(report),
+        "\n".join(f"- {sentence}" for sentence in report["headline"]),
         f"Language model `{report['lm']}`. Acoustic scale and beam were tuned on dev for each system, "
-        "frozen, and test was decoded once.",
+        "frozen, and test was decoded once. "
+        f"Text normalisation: {report['normalisation']}.",
         "## Test",
         _part_table(report, "test"),
         "## Dev",
         _part_table(report, "dev"),
         _note(report),
+        *_vocabulary(report),
         *_comparisons(report),
         *_gaps(report),
         *_other_lms(report),
@@ -93,23 +98,62 @@ def _note(report: Mapping[str, Any]) -> str:
     )
 
 
+def _vocabulary(report: Mapping[str, Any]) -> list[str]:
+    known = {system["name"]: system["metrics"]["test"]["out_of_vocabulary"] for system in report["systems"]}
+    tokens = next(iter(known.values()))["tokens"]
+    if not tokens:
+        return ["Every word of test can be recognised."]
+    rates = ", ".join(
+        f"{name} {percent(row['known_errors'] / row['known_words'])}" for name, row in known.items()
+    )
+    return [
+        f"{tokens} words of test are not in the vocabulary and always errors. WER % of the others: {rates}."
+    ]
+
+
 def _comparisons(report: Mapping[str, Any]) -> list[str]:
-    if not report["comparisons"]:
+    blocks = []
+    if report["comparisons"]:
+        blocks += ["## Against the mean single network", _comparison_table(report["comparisons"])]
+    if report["pairs"]:
+        blocks += ["## Students against the ensemble", _comparison_table(report["pairs"])]
+    if not blocks:
         return []
+    by = (report["comparisons"] or report["pairs"])[0]["by"]
+    return [
+        *blocks,
+        f"Test, paired by {by}: bootstrap interval; probability that the system is better; p of the exact "
+        "two-sided sign-flip test and of MAPSSWE (matched pairs of sentence segments), each with its Holm "
+        "correction for all comparisons here. An interval that holds 0 decides nothing. Detectable: the "
+        "smallest true difference that is found 4 times out of 5.",
+        *(f"> **Caution.** {caution}" for caution in report["cautions"]),
+    ]
+
+
+def _comparison_table(entries: Sequence[Mapping[str, Any]]) -> str:
     rows = []
-    for entry in report["comparisons"]:
+    for entry in entries:
         difference = entry["difference"]
         ends = f"{100 * difference['low']:+.2f} ... {100 * difference['high']:+.2f}"
-        counts = (str(entry["errors"]), f"{entry['baseline_errors']:.1f}", str(entry["words"]))
-        p = "< 0.001" if entry["p"] < 0.001 else f"{entry['p']:.3f}"
-        rows.append((entry["system"], *counts, f"{100 * difference['value']:+.2f}", ends, p))
-    header = ("system", "errors", "errors of mean single", "words", "difference in points", "95 %", "p")
-    return [
-        "## Against the mean single network",
-        table(header, rows),
-        "Test, paired by utterance: bootstrap interval, and p of the exact two-sided sign-flip test. An "
-        "interval that holds 0 decides nothing.",
-    ]
+        counts = (str(entry["errors"]), f"{entry['baseline_errors']:g}", str(entry["words"]))
+        chances = (f"{entry['improvement']:.2f}", p_in_words(entry["p"]), p_in_words(entry["p_holm"]))
+        test = entry.get("mapsswe")
+        pairs = (p_in_words(test["p"]), p_in_words(test["p_holm"])) if test else ("", "")
+        detectable = percent(entry["detectable"])
+        rows.append(
+            (
+                entry["system"],
+                *counts,
+                f"{100 * difference['value']:+.2f}",
+                ends,
+                *chances,
+                *pairs,
+                detectable,
+            )
+        )
+    baseline = str(entries[0]["baseline"]).replace("_", " ")
+    header = ("system", "errors", f"errors of {baseline}", "words", "difference in points", "95 %", "better")
+    return table((*header, "p", "p Holm", "MAPSSWE p", "MAPSSWE p Holm", "detectable"), rows)
 
 
 def _gaps(report: Mapping[str, Any]) -> list[str]:
@@ -118,15 +162,23 @@ def _gaps(report: Mapping[str, Any]) -> list[str]:
     rows = [
         (
             name,
-            *("-" if gap[key] is None else f"{gap[key]:.2f}" for key in ("frame_accuracy", "cross_entropy")),
+            *(_gap(gap, key) for key in ("frame_accuracy", "cross_entropy")),
         )
         for name, gap in report["gap_closed"].items()
     ]
     return [
         "## Gap closed",
         table(("student", "in frame accuracy", "in cross entropy"), rows),
-        "(student - mean single) / (ensemble - mean single) on test: 0 is a single network, 1 the ensemble.",
+        "(student - mean single) / (ensemble - mean single) on test: 0 is a single network, 1 the ensemble; "
+        "with a 95 % bootstrap interval where the ensemble's own gain is clear.",
     ]
+
+
+def _gap(gap: Mapping[str, Any], key: str) -> str:
+    if gap[key] is None:
+        return "-"
+    ends = gap["intervals"][key]
+    return f"{gap[key]:.2f}" + (f" ({ends['low']:.2f} - {ends['high']:.2f})" if ends else "")
 
 
 def _other_lms(report: Mapping[str, Any]) -> list[str]:

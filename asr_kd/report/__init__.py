@@ -1,0 +1,1 @@
+"""The report of a recipe: figures for programs, text, pictures and a page for people."""

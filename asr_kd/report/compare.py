@@ -1,0 +1,238 @@
+"""Any systems against each other, whoever trained them: the content of `asr-kd compare`."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asr_kd.corpus.text import numbered_lines, read_lines
+from asr_kd.errors import AsrKdError
+from asr_kd.report.comparisons import statistics_json
+from asr_kd.report.rates import interval_json
+from asr_kd.report.write import UTTERANCES_FILE
+from asr_kd.scoring.inputs import Reference, Transcripts, read_hypotheses, read_reference
+from asr_kd.scoring.normalise import Normalisation
+from asr_kd.scoring.wer import Alignment, align_words, total
+from asr_kd.scoring.words import out_of_vocabulary
+from asr_kd.seeding import generator
+from asr_kd.significance.bootstrap import bootstrap_rates, interval
+from asr_kd.significance.comparison import TestSet, compare
+from asr_kd.significance.multiple import holm
+from asr_kd.significance.power import cautions
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """Systems that recognised the same utterances.
+
+    Attributes:
+        content: for programs: what `compare_systems` found.
+        reference: what was said, normalised.
+        alignments: by system and utterance id.
+    """
+
+    content: dict[str, Any]
+    reference: Reference
+    alignments: dict[str, dict[str, Alignment]]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """An argument: a report, all its systems or one, or a file of hypotheses, perhaps with a name for it."""
+
+    path: Path
+    system: str | None = None
+    name: str | None = None
+
+    @classmethod
+    def parse(cls, argument: str) -> "_Source":
+        """``PATH``, ``REPORT:SYSTEM`` or either as ``NAME=...``."""
+        name, equals, rest = argument.partition("=")
+        if not equals:
+            name, rest = "", argument
+        path, colon, system = rest.rpartition(":")
+        if colon and not Path(rest).exists():
+            return cls(Path(path), system, name or None)
+        return cls(Path(rest), None, name or None)
+
+    @property
+    def utterances(self) -> Path | None:
+        """The utterances of a report; None: this is no report."""
+        folder = self.path.parent if self.path.name == "report.json" else self.path
+        path = folder / UTTERANCES_FILE
+        return path if path.is_file() else None
+
+    def read(self, references: Transcripts) -> dict[str, Transcripts]:
+        """Hypotheses by system."""
+        if self.utterances is None:
+            if self.path.is_dir() or self.path.suffix == ".json":
+                raise AsrKdError(
+                    f"{self.path} is no report: it has no {UTTERANCES_FILE} beside its report.json"
+                )
+            return {self.path.stem: read_hypotheses(self.path, references)}
+        rows = [json.loads(line) for _, line in numbered_lines(self.utterances)]
+        names = list(rows[0]["hypotheses"]) if rows else []
+        if self.system is not None and self.system not in names:
+            raise AsrKdError(f"{self.path}: no system {self.system!r}; there are {', '.join(names)}")
+        chosen = names if self.system is None else [self.system]
+        return {name: {row["id"]: row["hypotheses"][name].split() for row in rows} for name in chosen}
+
+
+def compare_systems(
+    systems: Sequence[str],
+    reference: Path | None = None,
+    speakers: Path | None = None,
+    vocabulary: Path | None = None,
+    normalisation: Normalisation | None = None,
+    seed: int = 0,
+) -> Compared:
+    """Compare systems with the first one.
+
+    Args:
+        systems: reports (``REPORT`` for all of its systems or ``REPORT:SYSTEM``) and files of hypotheses.
+        reference: what was said; none: what the first report says.
+        speakers: a file ``id speaker``, where the reference does not say.
+        vocabulary: a file whose lines begin with the words that can be recognised.
+        normalisation: of references and hypotheses.
+        seed: of the bootstrap.
+
+    Raises:
+        AsrKdError: a file is missing or malformed, or systems recognised other utterances.
+    """
+    sources = [_Source.parse(system) for system in systems]
+    said = _reference(sources, reference, speakers)
+    normalisation = normalisation or Normalisation()
+    said = Reference(normalisation.transcripts(said.words), said.speakers)
+    hypotheses = _named([(source, source.read(said.words)) for source in sources])
+    if len(hypotheses) < 2:
+        raise AsrKdError(f"compare needs two systems or more, and {', '.join(hypotheses) or 'none'} is given")
+    alignments = {}
+    for name, transcripts in hypotheses.items():
+        try:
+            alignments[name] = align_words(said.words, normalisation.transcripts(transcripts))
+        except AsrKdError as error:
+            raise AsrKdError(f"{name}: {error}") from None
+    known = normalisation.words(_read_vocabulary(vocabulary)) if vocabulary else None
+    content = _content(alignments, said, normalisation, known, seed)
+    return Compared(content, said, alignments)
+
+
+def _reference(sources: Sequence[_Source], reference: Path | None, speakers: Path | None) -> Reference:
+    if reference is None:
+        reference = next((source.utterances for source in sources if source.utterances), None)
+    if reference is None:
+        raise AsrKdError("compare needs reference=FILE: no report among the systems says what was said")
+    return read_reference(reference, speakers)
+
+
+def _named(read: Sequence[tuple[_Source, dict[str, Transcripts]]]) -> dict[str, Transcripts]:
+    """All systems by a name each: the one given, else that of the report's system or file, or its path."""
+    named = [
+        (source, source.name if source.name and len(found) == 1 else name, transcripts)
+        for source, found in read
+        for name, transcripts in found.items()
+    ]
+    often = Counter(name for _, name, _ in named)
+    unique = {
+        name if often[name] == 1 else f"{source.path}:{name}": transcripts
+        for source, name, transcripts in named
+    }
+    if len(unique) < len(named):
+        raise AsrKdError("compare is given a system twice; give every system once, or names: NAME=PATH")
+    return unique
+
+
+def _read_vocabulary(path: Path) -> list[str]:
+    return [line.split()[0] for line in read_lines(path)]
+
+
+def _content(
+    alignments: Mapping[str, Mapping[str, Alignment]],
+    reference: Reference,
+    normalisation: Normalisation,
+    vocabulary: Sequence[str] | None,
+    seed: int,
+) -> dict[str, Any]:
+    words = np.array([len(words) for words in reference.words.values()])
+    if not words.sum():
+        raise AsrKdError("the references have no words: there is no word error rate")
+    speakers = tuple(reference.speakers.get(name, "") for name in reference.words)
+    test_set = TestSet(words, speakers)
+    baseline, *others = alignments
+    comparisons = [_comparison(test_set, alignments, name, baseline, seed) for name in others]
+    for kind in (comparisons, [entry["mapsswe"] for entry in comparisons]):
+        for entry, adjusted in zip(kind, holm([entry["p"] for entry in kind]), strict=True):
+            entry["p_holm"] = adjusted
+    known = frozenset(vocabulary) if vocabulary is not None else None
+    return {
+        "schema_version": 1,
+        "baseline": baseline,
+        "normalisation": normalisation.describe(),
+        "utterances": len(words),
+        "words": int(words.sum()),
+        "speakers": test_set.speaker_count if reference.speakers else None,
+        "systems": [_system(test_set, name, alignments[name], known, seed) for name in alignments],
+        "comparisons": comparisons,
+        "cautions": cautions(
+            len(words),
+            test_set.speaker_count if reference.speakers else None,
+            min(entry["mapsswe"]["segments"] for entry in comparisons),
+        ),
+    }
+
+
+def _errors(alignments: Mapping[str, Alignment]) -> np.ndarray:
+    return np.array([alignment.counts.errors for alignment in alignments.values()])
+
+
+def _system(
+    test_set: TestSet,
+    name: str,
+    alignments: Mapping[str, Alignment],
+    vocabulary: frozenset[str] | None,
+    seed: int,
+) -> dict[str, Any]:
+    counts = total(alignment.counts for alignment in alignments.values())
+    by = test_set.by
+    sizes = test_set.units(test_set.words, by)
+    errors = test_set.units(_errors(alignments)[:, None], by)
+    samples = bootstrap_rates(errors, sizes, generator(seed, "compare", name))[:, 0]
+    content: dict[str, Any] = {
+        "name": name,
+        "wer": counts.wer,
+        "errors": counts.errors,
+        "words": counts.words,
+        "substitutions": counts.substitutions,
+        "deletions": counts.deletions,
+        "insertions": counts.insertions,
+        "interval": interval_json(interval(counts.wer, samples, len(sizes))) | {"by": by},
+    }
+    if vocabulary is not None:
+        known = out_of_vocabulary(alignments.values(), vocabulary)
+        content["out_of_vocabulary"] = {
+            "tokens": known.tokens,
+            "known_words": known.known_words,
+            "known_errors": known.known_errors,
+        }
+    return content
+
+
+def _comparison(
+    test_set: TestSet, alignments: Mapping[str, Mapping[str, Alignment]], name: str, baseline: str, seed: int
+) -> dict[str, Any]:
+    errors = _errors(alignments[name]), _errors(alignments[baseline])
+    found = compare(
+        test_set,
+        *errors,
+        generator(seed, "compare", baseline, name),
+        slots=(
+            [alignment.slots() for alignment in alignments[name].values()],
+            [alignment.slots() for alignment in alignments[baseline].values()],
+        ),
+    )
+    counts = {"errors": int(errors[0].sum()), "baseline_errors": int(errors[1].sum())}
+    return {"system": name, "baseline": baseline, "by": found.by, **counts, **statistics_json(found)}

@@ -1,0 +1,60 @@
+"""`asr-kd compare` as Markdown."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from asr_kd.report.compare import Compared
+from asr_kd.report.headline import difference_in_words, p_in_words
+from asr_kd.report.markdown import percent, table
+
+
+def render(found: Compared) -> str:
+    """A table of the systems, the first of them the baseline, and what their differences are worth."""
+    content = found.content
+    blocks = [
+        _systems(content),
+        "\n".join(f"- {pair['system']}: {difference_in_words(pair)}." for pair in content["comparisons"]),
+        _notes(content),
+        *(f"> **Caution.** {caution}" for caution in content["cautions"]),
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _systems(content: Mapping[str, Any]) -> str:
+    pairs = {pair["system"]: pair for pair in content["comparisons"]}
+    outside = any(system.get("out_of_vocabulary", {}).get("tokens") for system in content["systems"])
+    rows = []
+    for system in content["systems"]:
+        ends = f"{percent(system['interval']['low'])} - {percent(system['interval']['high'])}"
+        kinds = " / ".join(str(system[kind]) for kind in ("substitutions", "deletions", "insertions"))
+        cells = [system["name"], percent(system["wer"]), ends, str(system["errors"]), kinds]
+        if outside:
+            known = system["out_of_vocabulary"]
+            cells.append(percent(known["known_errors"] / known["known_words"]))
+        pair = pairs.get(system["name"])
+        rows.append([*cells, *(_pair(pair) if pair else ["baseline", *[""] * 7])])
+    header = ["system", "WER %", "95 %", "errors", "S / D / I", *(["WER % in vocabulary"] if outside else [])]
+    statistics = ("difference in points", "95 %", "better", "p", "p Holm")
+    return table((*header, *statistics, "MAPSSWE p", "MAPSSWE p Holm", "detectable"), rows)
+
+
+def _pair(pair: Mapping[str, Any]) -> list[str]:
+    difference, test = pair["difference"], pair["mapsswe"]
+    return [
+        f"{100 * difference['value']:+.2f}",
+        f"{100 * difference['low']:+.2f} ... {100 * difference['high']:+.2f}",
+        f"{pair['improvement']:.2f}",
+        *(p_in_words(p) for p in (pair["p"], pair["p_holm"], test["p"], test["p_holm"])),
+        percent(pair["detectable"]),
+    ]
+
+
+def _notes(content: Mapping[str, Any]) -> str:
+    speakers = f", {content['speakers']} speakers" if content["speakers"] else ""
+    by = content["comparisons"][0]["by"]
+    return (
+        f"{content['words']:,} words, {content['utterances']:,} utterances{speakers}. Text: "
+        f"{content['normalisation']}. Intervals: paired bootstrap by {by}; p: two-sided sign-flip test; "
+        "MAPSSWE: matched pairs of sentence segments; Holm: corrected for all comparisons of this table. "
+        "Detectable: the smallest true difference in points that is found 4 times out of 5."
+    )

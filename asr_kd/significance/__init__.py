@@ -1,0 +1,1 @@
+"""What a difference in errors is worth: pure functions on counts by unit."""

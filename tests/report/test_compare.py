@@ -1,0 +1,128 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from asr_kd import cli
+from asr_kd.errors import AsrKdError
+from asr_kd.report import write as report
+from asr_kd.report.compare import compare_systems
+from asr_kd.scoring.normalise import Normalisation
+from tests.report.decodings import write_decodings
+from tests.work_folder import make_work
+
+WRONG = {"gmm": 7, "member-0": 5, "member-1": 3, "ensemble": 2, "student": 4}
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """A reference of 60 utterances, and three systems: the second is better, the third much worse."""
+    random = np.random.default_rng(0)
+    reference = {f"s{n % 3}-{n:02d}": random.choice(["A", "B", "C"], 8).tolist() for n in range(60)}
+
+    def write(name: str, share: float) -> None:
+        lines = (
+            " ".join([key, *(word if random.random() > share else "X" for word in words)])
+            for key, words in reference.items()
+        )
+        (tmp_path / name).write_text("".join(f"{line}\n" for line in lines))
+
+    for name, share in {"ref.txt": 0.0, "base.txt": 0.2, "new.txt": 0.17, "bad.txt": 0.4}.items():
+        write(name, share)
+    (tmp_path / "utt2spk").write_text("".join(f"{key} {key[:2]}\n" for key in reference))
+    return tmp_path
+
+
+def test_first_system_is_the_baseline(files: Path) -> None:
+    systems = [str(files / name) for name in ("base.txt", "new.txt", "bad.txt")]
+    content = compare_systems(systems, files / "ref.txt", files / "utt2spk").content
+    assert content["baseline"] == "base"
+    assert [system["name"] for system in content["systems"]] == ["base", "new", "bad"]
+    new, bad = content["comparisons"]
+    assert (new["system"], new["baseline"], new["distinguishable"]) == ("new", "base", False)
+    assert (bad["system"], bad["distinguishable"]) == ("bad", True)
+    assert bad["p_holm"] == pytest.approx(2 * bad["p"])
+    assert bad["mapsswe"]["p_holm"] < 0.001
+    assert content["speakers"] == 3
+    assert "Only 3 speakers" in content["cautions"][0]
+    wers = [system["wer"] for system in content["systems"]]
+    assert bad["difference"]["value"] == pytest.approx(wers[2] - wers[0])
+
+
+def test_without_speakers_it_says_so(files: Path) -> None:
+    content = compare_systems([str(files / "base.txt"), str(files / "new.txt")], files / "ref.txt").content
+    assert content["speakers"] is None
+    assert content["comparisons"][0]["by_speaker"] is None
+    assert "Speakers are not known" in content["cautions"][0]
+
+
+def test_normalisation_is_applied_to_all(files: Path) -> None:
+    lower = files / "lower.txt"
+    lower.write_text((files / "base.txt").read_text().replace(" A", " a,"))
+    systems = [str(files / "base.txt"), str(lower)]
+    plain = compare_systems(systems, files / "ref.txt").content["systems"]
+    assert plain[1]["wer"] > plain[0]["wer"]
+    found = compare_systems(systems, files / "ref.txt", normalisation=Normalisation(True, True)).content
+    assert found["systems"][1]["wer"] == found["systems"][0]["wer"] == plain[0]["wer"]
+    assert "case folded" in found["normalisation"]
+
+
+def test_vocabulary_sets_unknown_words_apart(files: Path) -> None:
+    (files / "words.txt").write_text("A 1\nB 2\n")
+    systems = [str(files / "base.txt"), str(files / "new.txt")]
+    content = compare_systems(systems, files / "ref.txt", vocabulary=files / "words.txt").content
+    known = content["systems"][0]["out_of_vocabulary"]
+    assert known["tokens"] + known["known_words"] == content["words"] == 480
+    assert 0 < known["known_errors"] < content["systems"][0]["errors"]
+
+
+def test_reports_bring_their_reference(tmp_path: Path) -> None:
+    config = make_work(tmp_path)
+    write_decodings(config, tmp_path, WRONG)
+    report.write(config, tmp_path)
+    folder = tmp_path / "report"
+    content = compare_systems([f"{folder}:ensemble", f"{folder / 'report.json'}:student"]).content
+    assert [(system["name"], system["errors"]) for system in content["systems"]] == [
+        ("ensemble", 2),
+        ("student", 4),
+    ]
+    everything = compare_systems([str(folder)]).content
+    assert [system["name"] for system in everything["systems"]] == list(WRONG)
+    mixed = compare_systems([f"{folder}:gmm", f"mine={tmp_path / 'decode/bigram/gmm/test.txt'}"]).content
+    assert mixed["comparisons"][0]["system"] == "mine"
+    assert mixed["comparisons"][0]["difference"]["value"] == 0
+    with pytest.raises(AsrKdError, match="no system 'nobody'; there are gmm"):
+        compare_systems([f"{folder}:nobody"])
+
+
+def test_errors_say_what_to_do(files: Path) -> None:
+    base = str(files / "base.txt")
+    with pytest.raises(AsrKdError, match="reference=FILE"):
+        compare_systems([base, base])
+    with pytest.raises(AsrKdError, match="two systems or more"):
+        compare_systems([base], files / "ref.txt")
+    with pytest.raises(AsrKdError, match="twice"):
+        compare_systems([base, base], files / "ref.txt")
+    (files / "short.txt").write_text("s0-00 A\n")
+    with pytest.raises(AsrKdError, match="short: 59 utterances have no reference or no hypothesis"):
+        compare_systems([base, str(files / "short.txt")], files / "ref.txt")
+
+
+@pytest.mark.parametrize("form", ["markdown", "json", "html"])
+def test_command_line(files: Path, form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    systems = [str(files / "base.txt"), f"mine={files / 'new.txt'}"]
+    arguments = ["compare", *systems, f"reference={files / 'ref.txt'}", f"format={form}"]
+    assert cli.main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert cli.main([*arguments, f"to={files / 'out'}"]) == 0
+    assert (files / "out").read_text() == printed
+    if form == "json":
+        assert json.loads(printed)["comparisons"][0]["system"] == "mine"
+    else:
+        assert "mine" in printed and "not distinguishable" in printed
+
+
+def test_unknown_format_is_refused(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["compare", str(files / "base.txt"), "format=pdf"]) == 1
+    assert "format=markdown" in capsys.readouterr().err

@@ -1,0 +1,73 @@
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from asr_kd.hmm.word_times import WordTime
+from asr_kd.report.figures import figures, write_pictures
+from asr_kd.report.spectrogram import spectrogram
+from asr_kd.report.theme import LIGHT, inline_svg
+
+
+def system(name: str, kind: str, wer: float) -> dict[str, Any]:
+    interval = {"low": wer - 0.01, "high": wer + 0.01}
+    metrics = {"wer": wer, "interval": interval, "frame_accuracy": 0.6}
+    return {"name": name, "kind": kind, "metrics": {"test": metrics}, "rtf": {"total": 0.01}}
+
+
+@pytest.fixture
+def report() -> dict[str, Any]:
+    students = {"warm": {"temperature": 2.0}, "hot": {"temperature": 5.0}}
+    return {
+        "lm": "bigram",
+        "systems": [
+            system("member-0", "member", 0.07),
+            system("ensemble", "ensemble", 0.05),
+            system("warm", "student", 0.06),
+            system("hot", "student", 0.065),
+        ],
+        "mean_single": {"metrics": {"test": {"wer": 0.07}}},
+        "provenance": {"settings": {"distill": {"students": students}, "bench": {"threads": 1}}},
+    }
+
+
+def test_a_picture_for_whatever_there_is(report: dict[str, Any], tmp_path: Path) -> None:
+    drawn = figures(report, tmp_path)
+    assert list(drawn) == ["Word error rates", "Accuracy against speed", "Temperature"]
+    files = write_pictures(tmp_path, drawn)
+    assert all((tmp_path / file).stat().st_size > 5000 for file in files.values())
+    svg = inline_svg(drawn["Temperature"][1], "temperature", "Temperature")
+    # Students are told apart.
+    assert "var(--student)" in svg
+    assert "var(--student-2)" in svg
+
+
+def test_no_sweep_of_one_temperature_and_no_speed_unmeasured(report: dict[str, Any], tmp_path: Path) -> None:
+    other = deepcopy(report)
+    other["provenance"]["settings"]["distill"]["students"]["hot"]["temperature"] = 2.0
+    for one in other["systems"]:
+        del one["rtf"]
+    assert list(figures(other, tmp_path)) == ["Word error rates"]
+
+
+def test_words_stand_where_they_are_spoken() -> None:
+    random = np.random.default_rng(0)
+    waveform = 0.1 * random.standard_normal(16000).astype(np.float32)
+    figure = spectrogram(waveform, 16000, [WordTime("YES", 20, 60), WordTime("NO", 60, 90)], 0.01)
+    (axes,) = figure.axes
+    assert axes.get_xlim() == (0, 1)
+    texts = {text.get_text(): text.get_position()[0] for text in axes.texts}
+    assert texts == pytest.approx({"YES": 0.4, "NO": 0.75})
+    svg = inline_svg(figure, "one", "Spectrogram")
+    assert svg.count("<image") == 1
+    assert ">YES<" in svg
+    assert LIGHT["ink"] not in svg
+
+
+def test_of_a_long_utterance_only_the_beginning_is_shown() -> None:
+    waveform = np.zeros(30 * 8000, dtype=np.float32)
+    figure = spectrogram(waveform, 8000, [WordTime("LATE", 2000, 2100)], 0.01)
+    assert figure.axes[0].get_xlim() == (0, 16)
+    assert not figure.axes[0].texts
