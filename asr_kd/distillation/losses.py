@@ -67,7 +67,7 @@ def top_k_divergence(
     Args:
         logits: the student's, ``(..., senones)``.
         ids: the teacher's k most probable senones, ``(..., k)`` integers, each once a frame.
-        log_probabilities: the teacher's log posteriors of `ids`, ``(..., k)``, at the temperature `stored_at`.
+        log_probabilities: the teacher's log posteriors of `ids`, ``(..., k)``, at temperature `stored_at`.
         log_rest: logarithm of what the teacher, at `temperature`, gives to all other senones, ``(...,)``.
         temperature: softens both alike.
         stored_at: the temperature of `log_probabilities`.
@@ -105,7 +105,7 @@ class _BucketCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, ids: Tensor, p: Tensor, rest: Tensor) -> Tensor:
-        """z ``(..., senones)``, ids and p ``(..., k)``, rest ``(...,)``; returns ``(...,)``."""
+        """Z ``(..., senones)``, ids and p ``(..., k)``, rest ``(...,)``; returns ``(...,)``."""
         q = z.softmax(CLASS_AXIS)
         # log q from the logits, not from q: it stays finite where q is too small for its type.
         largest, where = z.max(CLASS_AXIS, keepdim=True)

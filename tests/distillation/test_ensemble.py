@@ -94,7 +94,9 @@ def test_equal_members_share_their_weight_and_frames_without_a_label_do_not_coun
 
 def test_the_weight_of_a_single_member_is_the_inverse_of_its_temperature() -> None:
     true = members(20_000)[0]
-    assert fit_log_linear([(3 * true).log_softmax(1)], drawn_labels(true))[0] == pytest.approx(1 / 3, rel=0.03)
+    assert fit_log_linear([(3 * true).log_softmax(1)], drawn_labels(true))[0] == pytest.approx(
+        1 / 3, rel=0.03
+    )
 
 
 def test_senones_are_mapped_by_their_mass() -> None:
@@ -113,7 +115,7 @@ def test_senones_are_mapped_by_their_mass() -> None:
 def test_wrong_use_is_refused() -> None:
     with pytest.raises(AsrKdError, match=r"distill\.average='median'"):
         average(members(), "median")
-    with pytest.raises(AsrKdError, match="needs members of one shape.*mapping"):
+    with pytest.raises(AsrKdError, match=r"needs members of one shape.*mapping"):
         average([torch.zeros(2, 3), torch.zeros(2, 4)])
     with pytest.raises(AsrKdError, match="not none"):
         average([])
