@@ -204,8 +204,7 @@ def _publish(partial: Path, path: Path) -> None:
     """Give a complete folder its name; what had it goes, and so does scratch, when nothing can be lost."""
     old = _old(path)
     if path.exists():
-        if old.exists():
-            shutil.rmtree(old)
+        _remove(old)
         path.rename(old)
     partial.rename(path)
     _clear(path)
@@ -218,8 +217,15 @@ def _clear(path: Path) -> None:
             shutil.rmtree(scratch)
         else:
             scratch.unlink(missing_ok=True)
-    if _old(path).exists():
-        shutil.rmtree(_old(path))
+    _remove(_old(path))
+
+
+def _remove(path: Path) -> None:
+    """What is there, if anything; of a link (see `sweep`) the link alone."""
+    if path.is_symlink():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)
 
 
 def _old(path: Path) -> Path:

@@ -17,7 +17,10 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROF
 HELP = """\
 asr-kd VERB [recipe=NAME] [setting=value ...]
 
-  run        run a recipe's stages, from audio to the report (stage=, stop_stage= by number or name)
+  run        run a recipe's stages, from audio to the report (stage=, stop_stage= by number or name);
+             with --multirun as sweep
+  sweep [name=NAME]
+             run every combination of settings with several values (setting=1,2,4), to one table and picture
   validate   check a recipe's corpus and name everything that is wrong with it
   export-data to=FOLDER
              write a recipe's parts as Kaldi data directories: text, utt2spk, spk2utt, wav.scp
@@ -66,7 +69,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(settings: Sequence[str]) -> None:
     from asr_kd import pipeline
 
-    pipeline.run(load(settings))
+    if "--multirun" in settings:
+        _sweep([setting for setting in settings if setting != "--multirun"])
+    else:
+        pipeline.run(load(settings))
+
+
+def _sweep(settings: Sequence[str]) -> None:
+    from asr_kd import sweep
+
+    sweep.run(settings, load)
 
 
 def _validate(settings: Sequence[str]) -> None:
@@ -145,6 +157,7 @@ def _settings(settings: Sequence[str]) -> None:
 
 VERBS: dict[str, Callable[[Sequence[str]], None]] = {
     "run": _run,
+    "sweep": _sweep,
     "validate": _validate,
     "export-data": _export_data,
     "export-labels": _export_labels,

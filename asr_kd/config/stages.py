@@ -18,6 +18,13 @@ _SECTIONS: dict[str, tuple[str, ...]] = {
     "decode": ("decode",),
     "bench": ("bench",),
 }
+# The entries of `views` that a stage trains on.
+_VIEWS: dict[str, Callable[[Config], Iterable[str]]] = {
+    "train": lambda config: config.train.views,
+    "distill": lambda config: (
+        view for student in config.distill.students.values() for view in student.transfer.views
+    ),
+}
 # The entries of `models` that a stage builds.
 _MODELS: dict[str, Callable[[Config], Iterable[str]]] = {
     "align": lambda config: [config.align.realign.model] if config.align.realign.rounds else [],
@@ -35,4 +42,6 @@ def stage_settings(config: Config, stage: str) -> dict[str, Any]:
     settings = {section: reduce(getitem, section.split("."), every) for section in _SECTIONS[stage]}
     if stage in _MODELS:
         settings["models"] = {name: config.models.get(name) for name in sorted(set(_MODELS[stage](config)))}
+    if stage in _VIEWS:
+        settings["views"] = {name: every["views"].get(name) for name in sorted(set(_VIEWS[stage](config)))}
     return settings

@@ -15,14 +15,12 @@ import torch
 
 from asr_kd.decoding.decode import split_utterances
 from asr_kd.decoding.systems import System
-from asr_kd.distillation.ensemble import average
+from asr_kd.distillation.teachers import LoadedTeachers, Teachers
 from asr_kd.errors import AsrKdError
 from asr_kd.features.store import open_part
 from asr_kd.frames import FrameIndex, create_frames, open_frames
 from asr_kd.jobs import WorkerPool
-from asr_kd.models.inference import log_posteriors
 from asr_kd.models.metrics import FrameMetrics, frame_metrics
-from asr_kd.models.storage import load_model
 
 # A senone rarer than this would turn the slightest posterior into a likelihood.
 PRIOR_FLOOR = 1e-6
@@ -76,16 +74,17 @@ class NetworkScorer:
     """
 
     def __init__(self, system: System, log_priors: np.ndarray, device: str) -> None:
-        self._models = [load_model(folder, device) for folder in system.models]
-        for model in self._models:
-            check_senones(system, model.senones, log_priors)
-        self._average, self._log_priors, self._device = system.average, log_priors, device
-        self.parameter_count = sum(model.parameter_count for model in self._models)
+        mappings = system.mappings or (None,) * len(system.models)
+        senones = len(log_priors)
+        self._networks = LoadedTeachers(
+            Teachers(system.models, mappings, senones, system.average, system.weights), device
+        )
+        self._log_priors = log_priors
+        self.parameter_count = self._networks.parameter_count
 
     def posteriors(self, fbank: np.ndarray) -> torch.Tensor:
         """Log posteriors ``(frames, senones)`` float32 on the CPU."""
-        each = [log_posteriors(model, fbank, self._device).cpu() for model in self._models]
-        return each[0] if len(each) == 1 else average(each, self._average)
+        return self._networks.mean(fbank).cpu()
 
     def __call__(self, fbank: np.ndarray, mfcc: np.ndarray) -> tuple[np.ndarray, torch.Tensor]:
         """See `Scorer`."""

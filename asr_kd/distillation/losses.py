@@ -2,90 +2,128 @@
 
 The class axis is the last one everywhere; all axes before it are frames, however they are arranged, so
 ``(frames, senones)`` and ``(batch, time, senones)`` mean the same. Every reduction is the mean over the
-frames that count, so that no loss grows with the length of an utterance or with its padding.
+frames that count, so that no loss grows with the length of an utterance or with its padding; what lies in
+padding may be anything, NaN included, and gets the gradient zero.
 
 Everything follows Hinton, Vinyals and Dean (2015), section 2: teacher and student are softened by the same
 temperature T, and because the gradients of the soft term shrink as 1 / T^2, the term is multiplied by T^2.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from asr_kd.errors import AsrKdError
 
 CLASS_AXIS = -1
 EXCLUDED = -1  # the label of a frame that does not count
-# Stands for the logarithm of zero where minus infinity would put NaN into gradients.
-LOG_ZERO = -1e30
 
 
-def dense_distributions(logits: Tensor, teacher: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Teacher and student at one temperature, over all senones.
+def soft_cross_entropy(
+    logits: Tensor, teacher: Tensor, temperature: float, counted: Tensor | None = None
+) -> Tensor:
+    """Mean over frames of ``-sum p log q``, teacher p and student q at one temperature.
 
     Args:
         logits: the student's, ``(..., senones)``.
         teacher: log posteriors at T = 1 (or logits), ``(..., senones)``.
         temperature: softens both alike.
+        counted: which frames count, ``(...,)`` bool; none: all. A mean over no frames is 0.
 
-    Returns:
-        log p of the teacher and log q of the student, ``(..., senones)`` each.
+    Raises:
+        AsrKdError: teacher and student differ in shape.
     """
-    if teacher.shape != logits.shape:
-        raise AsrKdError(f"teacher {tuple(teacher.shape)} and student {tuple(logits.shape)} differ in shape")
-    log_p = (teacher / temperature).log_softmax(CLASS_AXIS)
-    return log_p, (logits / temperature).log_softmax(CLASS_AXIS)
+    log_p, log_q = _softened(logits, teacher, temperature, counted)
+    return _frame_mean(-(log_p.exp() * log_q).sum(CLASS_AXIS), counted)
 
 
-def top_k_distributions(
-    logits: Tensor, ids: Tensor, log_probabilities: Tensor, log_rest: Tensor, temperature: float
-) -> tuple[Tensor, Tensor]:
-    """Teacher and student at one temperature over k senones and one bucket for all the others.
+def divergence(logits: Tensor, teacher: Tensor, temperature: float, counted: Tensor | None = None) -> Tensor:
+    """Mean over frames of the Kullback-Leibler divergence ``sum p (log p - log q)``.
 
-    By the log-sum inequality the divergence over these k + 1 classes is a lower bound of the dense one, and
-    equal to it when k covers every senone.
+    It has the gradients of `soft_cross_entropy`, but is 0 when the student equals the teacher. Arguments and
+    errors are the same.
+    """
+    log_p, log_q = _softened(logits, teacher, temperature, counted)
+    return _frame_mean((log_p.exp() * (log_p - log_q)).sum(CLASS_AXIS), counted)
+
+
+def top_k_divergence(
+    logits: Tensor,
+    ids: Tensor,
+    log_probabilities: Tensor,
+    log_rest: Tensor,
+    temperature: float,
+    stored_at: float = 1.0,
+    counted: Tensor | None = None,
+) -> Tensor:
+    """Mean divergence over k senones and one bucket for all the others.
+
+    By the log-sum inequality it is a lower bound of the dense `divergence`, and equal to it when k covers
+    every senone: how the student spreads the rest over the other senones is left to it.
 
     Args:
         logits: the student's, ``(..., senones)``.
         ids: the teacher's k most probable senones, ``(..., k)`` integers, each once a frame.
-        log_probabilities: the teacher's log posteriors of `ids` at T = 1, ``(..., k)``.
+        log_probabilities: the teacher's log posteriors of `ids`, ``(..., k)``, at temperature `stored_at`.
         log_rest: logarithm of what the teacher, at `temperature`, gives to all other senones, ``(...,)``.
         temperature: softens both alike.
-
-    Returns:
-        log p of the teacher and log q of the student, ``(..., k + 1)`` each, the bucket last. Where k
-        covers all senones there is no bucket, and both are ``(..., k)``.
-    """
-    ids = ids.long()
-    softened = logits / temperature
-    log_p = (log_probabilities / temperature).log_softmax(CLASS_AXIS)
-    chosen = softened.gather(CLASS_AXIS, ids)
-    if ids.size(CLASS_AXIS) == logits.size(CLASS_AXIS):
-        return log_p, chosen.log_softmax(CLASS_AXIS)
-    log_rest = log_rest.unsqueeze(CLASS_AXIS)
-    log_p = torch.cat([log_p + _log_complement(log_rest), log_rest.clamp(min=LOG_ZERO)], CLASS_AXIS)
-    others = softened.scatter(CLASS_AXIS, ids, LOG_ZERO).logsumexp(CLASS_AXIS, keepdim=True)
-    return log_p, torch.cat([chosen, others], CLASS_AXIS).log_softmax(CLASS_AXIS)
-
-
-def soft_cross_entropy(log_p: Tensor, log_q: Tensor, counted: Tensor | None = None) -> Tensor:
-    """Mean over frames of ``-sum p log q``.
-
-    Args:
-        log_p: the teacher, ``(..., classes)``.
-        log_q: the student, ``(..., classes)``.
+        stored_at: the temperature of `log_probabilities`.
         counted: which frames count, ``(...,)`` bool; none: all. A mean over no frames is 0.
     """
-    return _frame_mean(-(log_p.exp() * log_q).sum(CLASS_AXIS), counted)
+    if counted is not None:
+        logits = _blank(logits, counted)
+        log_probabilities, log_rest = _blank(log_probabilities, counted), log_rest.where(counted, -torch.inf)
+    if ids.size(CLASS_AXIS) == logits.size(CLASS_AXIS):
+        log_rest = torch.full_like(log_rest, -torch.inf)
+    p, rest = top_k_teacher(log_probabilities, log_rest, temperature, stored_at)
+    entropy = torch.special.entr(p).sum(CLASS_AXIS) + torch.special.entr(rest)
+    cross_entropy: Tensor = _BucketCrossEntropy.apply(logits / temperature, ids.long(), p, rest)
+    return _frame_mean(cross_entropy - entropy, counted)
 
 
-def divergence(log_p: Tensor, log_q: Tensor, counted: Tensor | None = None) -> Tensor:
-    """Mean over frames of the Kullback-Leibler divergence ``sum p (log p - log q)``.
+def top_k_teacher(
+    log_probabilities: Tensor, log_rest: Tensor, temperature: float, stored_at: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """What a top-k teacher says at a temperature: p of its senones ``(..., k)`` and of all others ``(...,)``.
 
-    It has the gradients of `soft_cross_entropy`, but is 0 when the student equals the teacher.
+    ``p_T(i) = (1 - rest_T) p(i)^(1/T) / sum over the top-k of p(j)^(1/T)``. See `top_k_divergence`.
     """
-    log_p = log_p.clamp(min=LOG_ZERO)
-    return _frame_mean((log_p.exp() * (log_p - log_q)).sum(CLASS_AXIS), counted)
+    rest = log_rest.exp()
+    shares = (log_probabilities * (stored_at / temperature)).softmax(CLASS_AXIS)
+    return shares * (1.0 - rest).unsqueeze(CLASS_AXIS), rest
+
+
+class _BucketCrossEntropy(torch.autograd.Function):
+    """``-sum_k p log q - rest log q_rest`` by frame, with its gradient written out.
+
+    For ``q = softmax(z)`` the gradient is ``q_i - p_i`` at the k senones and ``q_j (1 - rest / q_rest)`` at
+    all others: two passes over the logits, where automatic differentiation takes more than ten.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, ids: Tensor, p: Tensor, rest: Tensor) -> Tensor:
+        """Z ``(..., senones)``, ids and p ``(..., k)``, rest ``(...,)``; returns ``(...,)``."""
+        q = z.softmax(CLASS_AXIS)
+        # log q from the logits, not from q: it stays finite where q is too small for its type.
+        largest, where = z.max(CLASS_AXIS, keepdim=True)
+        log_sum = largest - q.gather(CLASS_AXIS, where).log()
+        log_q = z.gather(CLASS_AXIS, ids) - log_sum
+        others = q.scatter(CLASS_AXIS, ids, 0.0)
+        # Summed over the others, not 1 minus the top-k, which would lose small masses to rounding.
+        q_rest = others.sum(CLASS_AXIS).clamp(min=torch.finfo(q.dtype).tiny)
+        ctx.save_for_backward(others, q.gather(CLASS_AXIS, ids) - p, 1.0 - rest / q_rest, ids)
+        return -(p * log_q).sum(CLASS_AXIS) - rest * q_rest.log()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        """By the formula of the class."""
+        others, at_top, of_rest, ids = ctx.saved_tensors
+        whole = others * (gradient * of_rest).unsqueeze(CLASS_AXIS)
+        return whole.scatter_(CLASS_AXIS, ids, at_top * gradient.unsqueeze(CLASS_AXIS)), None, None, None
 
 
 def hard_cross_entropy(
@@ -95,7 +133,8 @@ def hard_cross_entropy(
 
     Frames labelled `EXCLUDED` and frames that are not `counted` do not count; a mean over no frames is 0.
     """
-    has_label = labels != EXCLUDED
+    if counted is not None:
+        logits, labels = _blank(logits, counted), labels.where(counted, EXCLUDED)
     losses = functional.cross_entropy(
         logits.flatten(0, -2),
         labels.flatten().long(),
@@ -103,7 +142,7 @@ def hard_cross_entropy(
         label_smoothing=label_smoothing,
         reduction="none",
     )
-    return _frame_mean(losses.view(labels.shape), has_label if counted is None else has_label & counted)
+    return _frame_mean(losses.view(labels.shape), labels != EXCLUDED)
 
 
 def distillation_loss(
@@ -113,13 +152,23 @@ def distillation_loss(
     return soft_weight * temperature**2 * soft_term + hard_weight * hard_term
 
 
+def _softened(
+    logits: Tensor, teacher: Tensor, temperature: float, counted: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Log p and log q, ``(..., senones)`` each."""
+    if teacher.shape != logits.shape:
+        raise AsrKdError(f"teacher {tuple(teacher.shape)} and student {tuple(logits.shape)} differ in shape")
+    if counted is not None:
+        logits, teacher = _blank(logits, counted), _blank(teacher, counted)
+    return (teacher / temperature).log_softmax(CLASS_AXIS), (logits / temperature).log_softmax(CLASS_AXIS)
+
+
+def _blank(scores: Tensor, counted: Tensor) -> Tensor:
+    """Zeros in frames that do not count; `where` and not a product, for NaN times zero is NaN."""
+    return scores.where(counted.unsqueeze(CLASS_AXIS), 0.0)
+
+
 def _frame_mean(losses: Tensor, counted: Tensor | None) -> Tensor:
     if counted is None:
         return losses.sum() / max(losses.numel(), 1)
-    # `where` and not a product: what lies in padding may be anything, NaN included.
     return losses.where(counted, 0.0).sum() / counted.sum().clamp(min=1)
-
-
-def _log_complement(log_x: Tensor) -> Tensor:
-    """``log(1 - x)`` of ``log x``; x is kept below 1 by the spacing of what the store can hold near it."""
-    return torch.log(-torch.expm1(log_x.clamp(max=-1e-7)))

@@ -1,20 +1,14 @@
 """Fill the soft-target store: every teacher scores the transfer set, in worker processes."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from asr_kd.distillation.ensemble import average
 from asr_kd.distillation.soft_targets import SoftTargets
+from asr_kd.distillation.teachers import Teachers, loaded
 from asr_kd.frames import FrameIndex, open_frames
 from asr_kd.jobs import map_processes
-from asr_kd.models import AcousticModel
-from asr_kd.models.inference import log_posteriors
-from asr_kd.models.storage import load_model
 
 # About two seconds of work for five small teachers: what a kill can lose, and what evens out the workers.
 FRAMES_A_SHARD = 20_000
@@ -29,7 +23,7 @@ class Shard:
         last: place after the last one.
         features: the file of features, ``(frames, dims)``, in the order of the store's index.
         targets: folder of the store.
-        teachers: folders of the members.
+        teachers: who scores.
         device: where to compute.
     """
 
@@ -37,7 +31,7 @@ class Shard:
     last: int
     features: Path
     targets: Path
-    teachers: tuple[Path, ...]
+    teachers: Teachers
     device: str
 
     @property
@@ -47,7 +41,7 @@ class Shard:
 
 
 def score_teachers(
-    targets: Path, features: Path, index: FrameIndex, teachers: Sequence[Path], device: str, workers: int
+    targets: Path, features: Path, index: FrameIndex, teachers: Teachers, device: str, workers: int
 ) -> None:
     """Fill the store in `targets` with the average of the teachers.
 
@@ -55,13 +49,12 @@ def score_teachers(
         targets: the store, as `SoftTargets.create` laid it out.
         features: ``.npy`` file of features in the order of `index`.
         index: of the transfer set.
-        teachers: folders of the members.
+        teachers: who scores.
         device: "cpu" or a CUDA device.
         workers: processes.
     """
     shards = [
-        Shard(first, last, features, targets, tuple(teachers), device)
-        for first, last in _cut(index, FRAMES_A_SHARD)
+        Shard(first, last, features, targets, teachers, device) for first, last in _cut(index, FRAMES_A_SHARD)
     ]
     waiting = [shard for shard in shards if not shard.done.exists()]
     for _ in map_processes(_score, waiting, workers, "soft targets"):
@@ -76,17 +69,11 @@ def _cut(index: FrameIndex, frames: int) -> list[tuple[int, int]]:
 
 
 def _score(shard: Shard) -> None:
-    store = SoftTargets.open(shard.targets, writable=True)
+    store = SoftTargets.reopen(shard.targets)
     features = open_frames(shard.features, store.index)
-    members = [_teacher(folder, shard.device) for folder in shard.teachers]
+    teachers = loaded(shard.teachers, shard.device)
     for utterance in range(shard.first, shard.last):
-        frames = torch.from_numpy(np.array(features[store.index.span(utterance)]))
-        scores = [log_posteriors(member, frames) for member in members]
-        store.write(store.index.ids[utterance], average(scores, store.settings.average))
+        members = teachers.members(features[store.index.span(utterance)])
+        store.write(store.index.ids[utterance], members, shard.teachers.weights)
     store.flush()
     shard.done.touch()
-
-
-@lru_cache
-def _teacher(folder: Path, device: str) -> AcousticModel:
-    return load_model(folder, device)

@@ -1,22 +1,24 @@
 """The soft-target store: what a student learns from, cached frame by frame.
 
-For every frame: the k most probable senones of the averaged ensemble, their log probabilities at T = 1, and
-for each temperature in use the logarithm of the mass that the softened posterior gives to all others.
-Members are averaged at T = 1 and the average is then softened; a mean of softened posteriors would need every
-member's logits and is a different target. Given the mass of the rest, the softened top-k follow exactly:
-``p_T(i) = (1 - rest_T) * p(i)^(1/T) / sum over the top-k of p(j)^(1/T)``.
+For every frame: the k most probable senones of the averaged ensemble, their log probabilities, and for each
+temperature in use the logarithm of the mass that the softened posterior gives to all others. Where members
+are averaged first and the average is then softened, log probabilities at T = 1 serve all temperatures
+(`losses.top_k_teacher` softens them exactly, given the mass of the rest); a mean of softened posteriors is
+another target at each temperature, and is stored once for each.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from asr_kd.artifacts import Artifact, differences, replace_file
+from asr_kd.distillation.ensemble import TEMPERING, average
 from asr_kd.errors import AsrKdError
 from asr_kd.frames import FrameIndex, create_frames, open_frames
 
@@ -33,12 +35,14 @@ class TargetSettings:
         top_k: senones kept of each frame.
         temperatures: those that students may be trained at, ascending.
         senones: classes of the teachers.
+        tempering: the average is softened ("after" averaging), or members are ("before" it).
     """
 
     average: str
     top_k: int
     temperatures: tuple[float, ...]
     senones: int
+    tempering: str = "after"
 
     def __post_init__(self) -> None:
         if self.top_k < 1:
@@ -47,11 +51,36 @@ class TargetSettings:
             raise AsrKdError(f"soft targets hold at most {MOST_SENONES} senones, not {self.senones}")
         if not self.temperatures or min(self.temperatures) <= 0:
             raise AsrKdError(f"temperatures {list(self.temperatures)}: give positive ones, at least one")
+        if self.tempering not in TEMPERING:
+            raise AsrKdError(
+                f"distill.tempering={self.tempering!r} is not known; choose {' or '.join(TEMPERING)}"
+            )
 
     @property
     def kept(self) -> int:
-        """Columns of the store: `top_k`, or all senones where there are fewer."""
+        """Senones stored of each frame: `top_k`, or all where there are fewer."""
         return min(self.top_k, self.senones)
+
+    @property
+    def stored_at(self) -> tuple[float, ...]:
+        """The temperatures that log probabilities are stored at."""
+        return (1.0,) if self.tempering == "after" else self.temperatures
+
+
+class TargetsAt(NamedTuple):
+    """What a store holds for one temperature, memory-mapped.
+
+    Attributes:
+        ids: ``(frames, k)`` uint16.
+        log_probabilities: ``(frames, k)`` float16, at temperature `stored_at`.
+        log_rest: ``(frames,)`` float16, at the temperature asked for.
+        stored_at: see `losses.top_k_divergence`.
+    """
+
+    ids: np.ndarray
+    log_probabilities: np.ndarray
+    log_rest: np.ndarray
+    stored_at: float
 
 
 def compress(
@@ -69,12 +98,37 @@ def compress(
         log of the rest ``(frames, temperatures)``, minus infinity where nothing is left.
     """
     values, ids = log_posteriors.topk(top_k, dim=-1)
-    rests = []
-    for temperature in temperatures:
-        softened = (log_posteriors / temperature).log_softmax(-1)
-        # Summed over the others, not 1 minus the top-k, which would lose small masses to rounding.
-        rests.append(softened.scatter(-1, ids, -torch.inf).logsumexp(-1))
-    return ids, values, torch.stack(rests, dim=-1)
+    softened = [(log_posteriors / temperature).log_softmax(-1) for temperature in temperatures]
+    return ids, values, torch.stack([log_rest(scores, ids) for scores in softened], dim=-1)
+
+
+def compress_softened(
+    members: Sequence[Tensor], settings: TargetSettings, weights: Sequence[float] | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `compress`, of the mean of members that are softened before they are averaged.
+
+    Args:
+        members: log posteriors at T = 1, each ``(frames, senones)``.
+        settings: kind of average, top k and temperatures.
+        weights: of a log-linear average.
+
+    Returns:
+        ids ``(frames, k)``, of the average at T = 1; log posteriors ``(frames, temperatures * k)``, each at
+        its temperature; log of the rest ``(frames, temperatures)``.
+    """
+    ids = average(members, settings.average, weights).topk(settings.kept, dim=-1).indices
+    softened = [
+        average([(member / t).log_softmax(-1) for member in members], settings.average, weights)
+        for t in settings.temperatures
+    ]
+    values = torch.cat([scores.gather(-1, ids) for scores in softened], dim=-1)
+    return ids, values, torch.stack([log_rest(scores, ids) for scores in softened], dim=-1)
+
+
+def log_rest(log_posteriors: Tensor, ids: Tensor) -> Tensor:
+    """Logarithm of the mass of all senones but `ids`, ``(frames,)``; minus infinity where none is left."""
+    # Summed over the others, not 1 minus the top-k, which would lose small masses to rounding.
+    return log_posteriors.scatter(-1, ids, -torch.inf).logsumexp(-1)
 
 
 class SoftTargets:
@@ -84,19 +138,30 @@ class SoftTargets:
         index: where each utterance lies.
         settings: what the store holds.
         ids: ``(frames, k)`` uint16.
-        log_probabilities: ``(frames, k)`` float16, at T = 1.
+        log_probabilities: ``(frames, k)`` float16 at T = 1, or ``(frames, temperatures * k)``, each at its T.
         log_rest: ``(frames, temperatures)`` float16.
     """
 
-    def __init__(self, folder: Path, index: FrameIndex, settings: TargetSettings, writable: bool) -> None:
-        self.folder, self.index, self.settings = folder, index, settings
-        self.ids = self._open("ids.npy", settings.kept, np.uint16, writable)
-        self.log_probabilities = self._open("log_probabilities.npy", settings.kept, np.float16, writable)
-        self.log_rest = self._open("log_rest.npy", len(settings.temperatures), np.float16, writable)
+    def __init__(self, folder: Path, writable: bool) -> None:
+        """Prefer `create`, `reopen` and `open`."""
+        try:
+            content = json.loads((folder / DESCRIPTION_FILE).read_text(encoding="utf-8"))
+            self.origin: dict[str, str] = content.pop("origin")
+            settings = TargetSettings(**{**content, "temperatures": tuple(content["temperatures"])})
+            self.index = FrameIndex.load(folder)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise AsrKdError(
+                f"{folder} is not a soft-target store ({error!r}); delete it and run stage distill again"
+            ) from error
+        self.folder, self.settings = folder, settings
+        columns = settings.kept * len(settings.stored_at)
+        self.ids = self._map("ids.npy", settings.kept, np.uint16, writable)
+        self.log_probabilities = self._map("log_probabilities.npy", columns, np.float16, writable)
+        self.log_rest = self._map("log_rest.npy", len(settings.temperatures), np.float16, writable)
 
     @classmethod
     def create(
-        cls, folder: Path, index: FrameIndex, settings: TargetSettings, origin: dict[str, Any]
+        cls, folder: Path, index: FrameIndex, settings: TargetSettings, origin: Mapping[str, str]
     ) -> "SoftTargets":
         """Lay a store out in `folder`, to be filled by `write`; one already laid out there is kept.
 
@@ -104,68 +169,103 @@ class SoftTargets:
             folder: an artefact in the making.
             index: of the transfer set.
             settings: what to hold.
-            origin: fingerprints of teachers and features, for the record.
+            origin: digests of what it is made from (teachers, features, labels), by role: `open` compares.
         """
         description = folder / DESCRIPTION_FILE
         if not description.exists():
             index.save(folder)
-            columns = {"ids": np.uint16, "log_probabilities": np.float16}
-            for name, dtype in columns.items():
-                create_frames(folder / f"{name}.npy", index.total_frames, (settings.kept,), dtype).flush()
-            rest = (len(settings.temperatures),)
-            create_frames(folder / "log_rest.npy", index.total_frames, rest, np.float16).flush()
-            content = {**asdict(settings), "origin": origin}
-            description.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        return cls.open(folder, writable=True)
+            columns = {
+                "ids": (settings.kept, np.uint16),
+                "log_probabilities": (settings.kept * len(settings.stored_at), np.float16),
+                "log_rest": (len(settings.temperatures), np.float16),
+            }
+            for name, (width, dtype) in columns.items():
+                create_frames(folder / f"{name}.npy", index.total_frames, (width,), dtype).flush()
+            with replace_file(description) as temporary:
+                content = {**asdict(settings), "origin": dict(origin)}
+                temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        return cls.reopen(folder)
 
     @classmethod
-    def open(cls, folder: Path, writable: bool = False) -> "SoftTargets":
-        """Open a store, memory-mapped.
+    def reopen(cls, folder: Path) -> "SoftTargets":
+        """Open a store that is being filled, for writing."""
+        return cls(folder, writable=True)
+
+    @classmethod
+    def open(cls, folder: Path, origin: Mapping[str, str] | None = None) -> "SoftTargets":
+        """Open a finished store, memory-mapped, every file of it verified.
+
+        Args:
+            folder: the artefact.
+            origin: what it must have been made from; none: anything.
 
         Raises:
-            AsrKdError: a file is missing, or its shape or type is not what ``targets.json`` says.
+            AsrKdError: a file is missing or damaged, or its shape or type is not what ``targets.json`` says;
+                or the store was made from something else than `origin`: names what.
         """
-        try:
-            content = json.loads((folder / DESCRIPTION_FILE).read_text(encoding="utf-8"))
-            content.pop("origin")
-            settings = TargetSettings(**{**content, "temperatures": tuple(content["temperatures"])})
-            index = FrameIndex.load(folder)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        Artifact(folder).verify()
+        store = cls(folder, writable=False)
+        other = differences(store.origin, origin) if origin is not None else []
+        if other:
             raise AsrKdError(
-                f"{folder} is not a soft-target store ({error!r}); delete it and run stage distill again"
-            ) from error
-        return cls(folder, index, settings, writable)
+                f"{folder}: these soft targets were made from other inputs than today's "
+                f"({', '.join(other)}); run stage distill again"
+            )
+        return store
 
-    def write(self, utterance_id: str, log_posteriors: Tensor) -> None:
-        """Fill in one utterance from the ensemble's log posteriors ``(frames, senones)`` at T = 1."""
-        if not torch.isfinite(log_posteriors).all():
+    def write(
+        self, utterance_id: str, members: Sequence[Tensor], weights: Sequence[float] | None = None
+    ) -> None:
+        """Fill in one utterance from the teachers' log posteriors, each ``(frames, senones)`` at T = 1.
+
+        Raises:
+            AsrKdError: they are not finite; names the utterance.
+        """
+        if not all(torch.isfinite(member).all() for member in members):
             raise AsrKdError(
                 f"utterance {utterance_id}: the teachers' posteriors are not finite; train them again"
             )
-        span = self.index.span(utterance_id)
-        ids, values, rest = compress(log_posteriors, self.settings.kept, self.settings.temperatures)
+        settings, span = self.settings, self.index.span(utterance_id)
+        if settings.tempering == "after":
+            mean = average(members, settings.average, weights)
+            ids, values, rest = compress(mean, settings.kept, settings.temperatures)
+        else:
+            ids, values, rest = compress_softened(members, settings, weights)
         self.ids[span] = ids.cpu().numpy()
         self.log_probabilities[span] = values.cpu().numpy()
         self.log_rest[span] = rest.cpu().numpy()
 
     def flush(self) -> None:
         """Bring everything written to disk."""
-        for array in (self.ids, self.log_probabilities, self.log_rest):
+        for array in self._arrays():
             if isinstance(array, np.memmap):
                 array.flush()
 
-    def rest_at(self, temperature: float) -> np.ndarray:
-        """``(frames,)`` float16: logarithm of the rest at one of the store's temperatures.
+    def bytes_a_frame(self) -> float:
+        """What a frame takes on disk."""
+        return sum(array.nbytes for array in self._arrays()) / max(self.index.total_frames, 1)
+
+    def at(self, temperature: float) -> TargetsAt:
+        """What the store holds for one of its temperatures.
 
         Raises:
             AsrKdError: the store was not made for this temperature; names those it knows.
         """
-        if temperature not in self.settings.temperatures:
-            known = ", ".join(map(str, self.settings.temperatures))
+        settings = self.settings
+        if temperature not in settings.temperatures:
+            known = ", ".join(map(str, settings.temperatures))
             raise AsrKdError(f"{self.folder} holds targets for temperatures {known}, not {temperature}")
-        return self.log_rest[:, self.settings.temperatures.index(temperature)]
+        rest = self.log_rest[:, settings.temperatures.index(temperature)]
+        if settings.tempering == "after":
+            return TargetsAt(self.ids, self.log_probabilities, rest, 1.0)
+        first = settings.kept * settings.temperatures.index(temperature)
+        values = self.log_probabilities[:, first : first + settings.kept]
+        return TargetsAt(self.ids, values, rest, temperature)
 
-    def _open(self, name: str, columns: int, dtype: type, writable: bool) -> np.ndarray:
+    def _arrays(self) -> tuple[np.ndarray, ...]:
+        return self.ids, self.log_probabilities, self.log_rest
+
+    def _map(self, name: str, columns: int, dtype: type, writable: bool) -> np.ndarray:
         path = self.folder / name
         if not path.is_file():
             raise AsrKdError(f"{path} is missing; delete {self.folder} and run stage distill again")

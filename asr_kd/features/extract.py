@@ -16,6 +16,7 @@ from asr_kd.features.batched import BatchedFeatures
 from asr_kd.features.fbank import Fbank, check_mel_bins, count_frames
 from asr_kd.features.mfcc import MFCC_MEL_BINS, Mfcc
 from asr_kd.features.normalise import Statistics, normalise, subtract_mean
+from asr_kd.features.perturb import Perturbation
 from asr_kd.features.store import Part, create_part, open_part
 from asr_kd.frames import FrameIndex
 from asr_kd.jobs import map_processes
@@ -40,6 +41,7 @@ class Extraction:
         resample: convert audio of other sample rates.
         device: where back end `torchaudio` computes; "auto": on a GPU where there is one.
         seed: of the dither, where there is any.
+        perturbation: of a perturbed copy.
     """
 
     features: FeatureConfig
@@ -47,6 +49,7 @@ class Extraction:
     resample: bool = False
     device: str = "cpu"
     seed: int = 0
+    perturbation: Perturbation | None = None
 
     def check(self) -> None:
         """Refuse settings that mean nothing.
@@ -152,7 +155,7 @@ def extract(parts: Mapping[Path, Sequence[Utterance]], extraction: Extraction, w
 
 
 def load_waveform(utterance: Utterance, extraction: Extraction) -> np.ndarray:
-    """The samples of an utterance, exactly as many as its duration says; ``(samples,)`` float32 in [-1, 1].
+    """The samples of an utterance ``(samples,)`` float32, as many as its duration says, then perturbed.
 
     Raises:
         AsrKdError: the audio cannot be read, is not finite, or has another length than the manifest says.
@@ -169,7 +172,7 @@ def load_waveform(utterance: Utterance, extraction: Extraction) -> np.ndarray:
         # Kaldi draws dither anew for each frame; drawn once a sample, and by name, the same bytes come again.
         noise = generator(extraction.seed, "dither", utterance.id).standard_normal(wanted, dtype=np.float32)
         exact = exact + np.float32(extraction.features.dither / 32768.0) * noise
-    return exact
+    return extraction.perturbation.apply(exact, utterance.id) if extraction.perturbation else exact
 
 
 def _samples(utterance: Utterance, extraction: Extraction) -> int:
@@ -185,10 +188,10 @@ def _with_duration(utterance: Utterance) -> Utterance:
 
 
 def _index(utterances: Sequence[Utterance], extraction: Extraction) -> FrameIndex:
-    lengths = [
-        count_frames(_samples(utterance, extraction), extraction.features, extraction.sample_rate)
-        for utterance in utterances
-    ]
+    samples = [_samples(utterance, extraction) for utterance in utterances]
+    if extraction.perturbation:
+        samples = [extraction.perturbation.samples(count) for count in samples]
+    lengths = [count_frames(count, extraction.features, extraction.sample_rate) for count in samples]
     if 0 in lengths:
         short = utterances[lengths.index(0)]
         raise AsrKdError(

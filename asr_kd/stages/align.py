@@ -21,7 +21,7 @@ from asr_kd.hmm.labels import find_labels, place_labels, read_labels, utterance_
 from asr_kd.jobs import resolve_workers
 from asr_kd.lang import build_graph, train_arpa
 from asr_kd.progress import say
-from asr_kd.stages import realignment
+from asr_kd.stages import given_frames, realignment
 from asr_kd.stages.realignment import PARTS, PartLabels
 
 TRANSFORMS = ("deltas", "lda_mllt")
@@ -37,6 +37,9 @@ def run(config: Config, work: Path) -> None:
     Raises:
         AsrKdError: settings that exclude each other, or whatever training, import or graphs find wrong.
     """
+    if given_frames.is_given(config):
+        say("align: the corpus gives the labels")
+        return
     _check(config)
     if config.align.hclg:
         _check_foreign(config)

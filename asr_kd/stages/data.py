@@ -22,6 +22,7 @@ from asr_kd.features.fbank import count_frames
 from asr_kd.hmm.topology import PHONE_STATES
 from asr_kd.jobs import resolve_workers
 from asr_kd.progress import say
+from asr_kd.stages import given_frames
 from asr_kd.stages.source import PARTS, Source, load_source
 
 PROBLEMS_FILE = "data-problems.txt"
@@ -30,11 +31,14 @@ DIGESTS_FILE = ".audio-digests.json"
 
 
 def run(config: Config, work: Path) -> None:
-    """Write ``<work>/data``, or find that it is up to date.
+    """Write ``<work>/data``, or find that it is up to date; labelled frames go on to later stages' folders.
 
     Raises:
         AsrKdError: the corpus cannot be found or read, or has problems that the settings do not allow.
     """
+    if given_frames.is_given(config):
+        given_frames.run(config, work)
+        return
     source = load_source(config)
     digests = _digests(source, config, work)
     made_from = _made_from(source, config, digests)

@@ -22,6 +22,7 @@ from asr_kd.models.devices import resolve_device
 from asr_kd.progress import say
 from asr_kd.scoring.transcripts import read_references, write_transcripts
 from asr_kd.scoring.wer import ErrorCounts, count_errors, total
+from asr_kd.stages import given_frames
 
 PARTS = ("dev", "test")
 MOST_CONFUSED = 100  # pairs of senones that are kept for the report
@@ -33,6 +34,7 @@ def run(config: Config, work: Path) -> None:
     Raises:
         AsrKdError: an earlier stage has not finished, or models, labels and graphs do not fit each other.
     """
+    given_frames.refuse_decoding(config)
     # All systems are looked at before the first is decoded: what is missing shows at once.
     todo = [(system, _stale(config, work, system)) for system in recipe_systems(config, work)]
     # One pool for all systems: workers load torch and the graphs once.
@@ -95,8 +97,11 @@ def _made_from(config: Config, work: Path, system: System, lm: str) -> dict[str,
         inputs[f"{part} transcripts"] = data.sha256(f"{part}.jsonl")
         inputs[f"{part} features"] = artifacts.Artifact(work / "features" / part)
     for model in system.models:
-        inputs[f"model {model.name}"] = artifacts.Artifact(model)
+        own = model.is_relative_to(work)
+        inputs[f"model {model.name if own else model}"] = artifacts.Artifact(model)
     settings = asdict(config.decode) | {"system": system.name, "kind": system.kind, "average": system.average}
+    if system.weights:
+        settings["weights"] = system.weights
     del settings["lm"]  # decides what the report puts first, not what is decoded
     return artifacts.fingerprint("decoding", settings, inputs)
 

@@ -1,128 +1,258 @@
-"""Stage 4, distill: the ensemble's soft targets, and the students trained on them."""
+"""Stage 4, distill: the ensemble's soft targets, the students, and how well all of them classify frames."""
 
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from asr_kd.artifacts import Artifact, create, find, fingerprint
+from asr_kd.artifacts import Artifact, create, file_digest, find, fingerprint
 from asr_kd.config import Config
-from asr_kd.config.schema import StudentConfig
+from asr_kd.config.schema import StudentConfig, TransferConfig
 from asr_kd.distillation.ensemble import check_kind
+from asr_kd.distillation.quality import QualityJob, measure_system
 from asr_kd.distillation.scoring import score_teachers
 from asr_kd.distillation.soft_targets import SoftTargets, TargetSettings
+from asr_kd.distillation.teachers import Teachers, teacher_models
+from asr_kd.distillation.weights import make_weights
 from asr_kd.errors import AsrKdError
 from asr_kd.features.store import FBANK_FILE, open_part
-from asr_kd.jobs import resolve_workers
+from asr_kd.jobs import map_processes, resolve_workers
 from asr_kd.layout import member_folders, student_folder
 from asr_kd.models.devices import resolve_device
 from asr_kd.models.registry import named_settings
 from asr_kd.progress import say
+from asr_kd.report import frames as frame_report
 from asr_kd.seeding import derive_seed
 from asr_kd.stages.train import (
     data_artifacts,
     open_labelled,
-    open_labels,
     read_senones,
 )
-from asr_kd.training.data import FrameData, PerFrame
+from asr_kd.stages.transfer import TransferPart, check_transfer, open_parts, training_parts, with_targets
+from asr_kd.training.data import FrameData
 from asr_kd.training.jobs import TrainingJob, optimiser_fingerprint, run_jobs
 from asr_kd.training.objectives import DistillationObjective
 
-TARGETS = "targets"  # the folder of the store, beside the students'
+TARGETS = "targets"  # the folder of the store, beside the students'; those of views end in their name
+FRAMES = "frames"  # the folder of what every system makes of the frames of dev and test
+ENSEMBLE = "ensemble"
+RESERVED = (TARGETS, FRAMES, "weights")
 
 
 def run(config: Config, work: Path) -> None:
-    """Write ``distill/targets`` for the training part, then train every student of `distill.students`."""
+    """Write the soft targets that the students of `distill.students` need, the students, and ``frames/``."""
     if not config.distill.students:
         say("distill: the recipe has no students")
         return
     _check_students(config)
-    targets = make_targets(config, work)
-    jobs = [
-        _student(config, work, name, student, targets)
-        for name, student in sorted(config.distill.students.items())
-    ]
+    teachers = make_teachers(config, work)
+    stores: dict[str, Artifact] = {}
+    jobs = []
+    for name, student in sorted(config.distill.students.items()):
+        parts = training_parts(config, work, student.transfer.views, student.transfer.unlabelled)
+        if student.soft_weight > 0:
+            for part in parts:
+                if part.name not in stores:
+                    stores[part.name] = make_targets(config, work, teachers, part)
+        jobs.append(_student(config, work, name, teachers, parts, stores))
     run_jobs(jobs, resolve_workers(config.workers), "students")
+    measure(config, work, teachers)
 
 
-def make_targets(config: Config, work: Path) -> Artifact:
-    """The soft targets of the training part, for all temperatures in use."""
-    members = [Artifact(folder) for folder in member_folders(config, work)]
-    features = Artifact(work / "features" / "train")
-    temperatures = tuple(sorted({student.temperature for student in config.distill.students.values()}))
-    settings = TargetSettings(
-        config.distill.average, config.distill.top_k, temperatures, senones=read_senones(work)
-    )
-    inputs = {"features": features, **{member.path.name: member for member in members}}
-    made_from = fingerprint("soft targets", settings, inputs)
-    path = work / "distill" / TARGETS
+@dataclass(frozen=True)
+class TeachersOfRecipe:
+    """The teachers with what they were made from.
+
+    Attributes:
+        teachers: ready to score; a log-linear average has its weights.
+        inputs: digests by role: every model and mapping, and the labels that they were trained on.
+    """
+
+    teachers: Teachers
+    inputs: dict[str, str]
+
+
+def make_teachers(config: Config, work: Path) -> TeachersOfRecipe:
+    """The members and `distill.teachers`; log-linear weights are learnt where they are missing."""
+    models, mappings = teacher_models(config, work)
+    names = [folder.name for folder in member_folders(config, work)]
+    names += [f"teacher {name}" for name in config.distill.teachers]
+    inputs = {name: Artifact(model).digest for name, model in zip(names, models, strict=True)}
+    for name, mapping in zip(names, mappings, strict=True):
+        if mapping is not None:
+            inputs[f"senones of {name}"] = file_digest(mapping)
+    inputs["labels"] = Artifact(work / "align" / "labels").digest
+    teachers = Teachers(models, mappings, read_senones(work), config.distill.average)
+    if config.distill.average == "log-linear":
+        device = str(resolve_device(config.device))
+        teachers = make_weights(teachers, work, inputs, device)
+        say("log-linear weights: " + ", ".join(f"{weight:.3f}" for weight in teachers.weights or ()))
+    return TeachersOfRecipe(teachers, inputs)
+
+
+def make_targets(config: Config, work: Path, teachers: TeachersOfRecipe, part: TransferPart) -> Artifact:
+    """The soft targets of a part of the transfer sets, for all temperatures in use."""
+    settings = target_settings(config, work)
+    path = work / "distill" / (TARGETS if part.original is None and part.labels else f"{TARGETS}-{part.name}")
+    content = {**asdict(settings), "weights": teachers.teachers.weights}
+    made_from = fingerprint("soft targets", content, _origin(teachers, part))
     found = find(path, made_from)
     if found is not None:
-        say("soft targets: up to date")
+        say(f"soft targets of {part.name}: up to date")
         return found
-    device = str(resolve_device(config.device))
-    index = open_part(features.path).index
+    index = open_part(part.features).index
     with create(path, made_from) as folder:
-        SoftTargets.create(folder, index, settings, origin=made_from["inputs"])
-        teachers = [member.path for member in members]
-        workers = resolve_workers(config.workers)
-        score_teachers(folder, features / FBANK_FILE, index, teachers, device, workers)
-    say(f"soft targets: {index.total_frames:,} frames, average of {len(members)} members")
+        SoftTargets.create(folder, index, settings, _origin(teachers, part))
+        device, workers = str(resolve_device(config.device)), resolve_workers(config.workers)
+        score_teachers(folder, part.features / FBANK_FILE, index, teachers.teachers, device, workers)
+    say(
+        f"soft targets of {part.name}: {index.total_frames:,} frames, "
+        f"average of {len(teachers.teachers.models)} teachers"
+    )
     return Artifact(path)
+
+
+def target_settings(config: Config, work: Path) -> TargetSettings:
+    """What the soft-target stores of a recipe hold."""
+    distill = config.distill
+    used = {student.temperature for student in distill.students.values() if student.soft_weight > 0}
+    temperatures = tuple(sorted(used | set(distill.temperatures)))
+    return TargetSettings(
+        distill.average, distill.top_k, temperatures, read_senones(work), tempering=distill.tempering
+    )
+
+
+def _origin(teachers: TeachersOfRecipe, part: TransferPart) -> dict[str, str]:
+    return {**teachers.inputs, "features": Artifact(part.features).digest}
 
 
 def _check_students(config: Config) -> None:
     """Refuse what no student can be trained with before the teachers have worked for it."""
     check_kind(config.distill.average)
     for name, student in config.distill.students.items():
-        if name == TARGETS:
+        setting = f"distill.students.{name}"
+        if name.split("-")[0] in RESERVED:
             raise AsrKdError(f"distill.students: {name!r} is the name of a folder here; choose another name")
-        named_settings(config.models, student.model, f"distill.students.{name}.model")
-        _objective(student)
+        named_settings(config.models, student.model, f"{setting}.model")
+        check_transfer(config, student.transfer, f"{setting}.transfer", student.soft_weight > 0)
+        _objective(config, student)
 
 
-def _objective(student: StudentConfig) -> DistillationObjective:
+def _objective(config: Config, student: StudentConfig) -> DistillationObjective:
+    before = config.distill.tempering == "before"
     return DistillationObjective(
-        student.temperature, student.soft_weight, student.hard_weight, student.optimiser.label_smoothing
+        student.temperature,
+        student.soft_weight,
+        student.hard_weight,
+        student.optimiser.label_smoothing,
+        stored_at=student.temperature if before else 1.0,
     )
 
 
-def _student(config: Config, work: Path, name: str, student: StudentConfig, targets: Artifact) -> TrainingJob:
+def _student(
+    config: Config,
+    work: Path,
+    name: str,
+    teachers: TeachersOfRecipe,
+    parts: list[TransferPart],
+    stores: dict[str, Artifact],
+) -> TrainingJob:
+    student = config.distill.students[name]
     settings = student.optimiser
     model = named_settings(config.models, student.model, f"distill.students.{name}.model")
-    seed = derive_seed(config.seed, "distill", name)
+    seed = derive_seed(config.seed, "distill", name, student.seed)
+    objective = _objective(config, student)
+    soft = student.soft_weight > 0
+    inputs: dict[str, Artifact | str] = {**data_artifacts(work)}
+    for part in parts:
+        inputs[part.name] = Artifact(part.features)
+        if soft:
+            inputs["targets" if part.name == "train" else f"targets {part.name}"] = stores[part.name]
+    initial = work / "train" / student.initial if student.initial else None
+    if initial:
+        inputs["initial"] = Artifact(initial)
     content = {
         "model": model,
-        "objective": {
-            "temperature": student.temperature,
-            "soft_weight": student.soft_weight,
-            "hard_weight": student.hard_weight,
-        },
+        "objective": asdict(objective),
         "optimiser": optimiser_fingerprint(settings),
-        "seed": seed,
+        "transfer": asdict(student.transfer),
+        "early_stopping": student.early_stopping,
+        "seeds": [seed, config.seed],
     }
+    if soft:
+        parts = [with_targets(part, stores[part.name].path, _origin(teachers, part)) for part in parts]
+    temperature = student.temperature if soft else None
     return TrainingJob(
         name=name,
         path=student_folder(work, name),
-        made_from=fingerprint("student", content, {**data_artifacts(work), "targets": targets}),
+        made_from=fingerprint("student", content, inputs),
         model=model,
         senones=read_senones(work),
-        objective=_objective(student),
-        open_data=partial(_open_data, work, student.temperature),
+        objective=objective,
+        open_data=partial(_open_data, work, tuple(parts), temperature, student.transfer, config.seed),
         optimiser=settings,
         seed=seed,
         device=str(resolve_device(config.device)),
+        initial=initial,
+        early_stopping=student.early_stopping,
     )
 
 
-def _open_data(work: Path, temperature: float) -> tuple[FrameData, FrameData]:
-    """Training and dev data; utterances whose alignment failed have soft targets and take part."""
-    features = open_part(work / "features" / "train")
-    store = SoftTargets.open(work / "distill" / TARGETS)
-    targets = {
-        "labels": PerFrame(features.index, open_labels(work, "train", features.index)),
-        "ids": PerFrame(store.index, store.ids),
-        "log_probabilities": PerFrame(store.index, store.log_probabilities),
-        "log_rest": PerFrame(store.index, store.rest_at(temperature)),
-    }
-    train = FrameData(PerFrame(features.index, features.fbank), targets, features.index.ids)
-    return train, open_labelled(work, "dev")
+def _open_data(
+    work: Path,
+    parts: tuple[TransferPart, ...],
+    temperature: float | None,
+    transfer: TransferConfig,
+    seed: int,
+) -> tuple[FrameData, FrameData]:
+    return open_parts(parts, temperature, transfer, seed), open_labelled(work, "dev")
+
+
+def measure(config: Config, work: Path, teachers: TeachersOfRecipe) -> None:
+    """Write ``frames/<system>`` of members, ensemble and students, and the table of all."""
+    senones = read_senones(work)
+    members = member_folders(config, work)
+    systems = {folder.name: Teachers.of([folder], senones, "arithmetic") for folder in members}
+    if len(teachers.teachers.models) > 1:
+        systems[ENSEMBLE] = teachers.teachers
+    students = config.distill.students
+    systems |= {name: Teachers.of([student_folder(work, name)], senones, "arithmetic") for name in students}
+    jobs = [_quality_job(config, work, name, system) for name, system in systems.items()]
+    stale = [job for job in jobs if find(job.path, job.made_from) is None]
+    for _ in map_processes(measure_system, stale, resolve_workers(config.workers), "frames"):
+        pass
+    frame_report.write(work / "distill" / FRAMES, _described(config, systems), config.seed)
+    say(f"distill: {work / 'distill' / FRAMES / frame_report.TABLE_FILE}")
+
+
+def _quality_job(config: Config, work: Path, name: str, system: Teachers) -> QualityJob:
+    labels = Artifact(work / "align" / "labels")
+    inputs: dict[str, Artifact | str] = {"labels": labels}
+    inputs |= {part: Artifact(work / "features" / part) for part in ("dev", "test")}
+    inputs |= {f"model {place}": Artifact(model) for place, model in enumerate(system.models)}
+    student = config.distill.students.get(name)
+    unseen = _unseen(student.transfer, system.senones) if student else ()
+    settings = {"average": system.average, "weights": system.weights, "unseen": unseen}
+    made_from = fingerprint("frames", settings, inputs)
+    device = str(resolve_device(config.device))
+    return QualityJob(name, work / "distill" / FRAMES / name, made_from, system, work, device, unseen)
+
+
+def _unseen(transfer: TransferConfig, senones: int) -> tuple[int, ...]:
+    """The classes that a transfer set leaves out by its settings."""
+    kept = set(transfer.labels or range(senones)) - set(transfer.without_labels)
+    return tuple(sorted(set(range(senones)) - kept))
+
+
+def _described(config: Config, systems: dict[str, Teachers]) -> list[frame_report.Described]:
+    """The systems with what the table says of them."""
+    described = []
+    for name in systems:
+        student = config.distill.students.get(name)
+        kind: Any = "student" if student else "ensemble" if name == ENSEMBLE else "member"
+        settings: dict[str, Any] = {}
+        if student:
+            settings = asdict(student) | {"model": named_settings(config.models, student.model, name)}
+            kind = "student" if student.soft_weight > 0 else "control"
+        described.append(frame_report.Described(name, kind, settings))
+    return described

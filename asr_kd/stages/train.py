@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from asr_kd.artifacts import Artifact, fingerprint
-from asr_kd.config import Config
+from asr_kd.config import Config, TransferConfig
 from asr_kd.errors import AsrKdError
 from asr_kd.features.store import open_part
 from asr_kd.frames import FrameIndex, open_frames
@@ -16,6 +16,7 @@ from asr_kd.layout import member_folders
 from asr_kd.models.devices import resolve_device
 from asr_kd.models.registry import named_settings
 from asr_kd.seeding import derive_seed
+from asr_kd.stages.transfer import TransferPart, check_views, open_parts, training_parts
 from asr_kd.training.data import FrameData, PerFrame, labelled
 from asr_kd.training.jobs import TrainingJob, optimiser_fingerprint, run_jobs
 from asr_kd.training.objectives import HardObjective
@@ -25,9 +26,10 @@ def run(config: Config, work: Path) -> None:
     """Train `train.members` models, each an artefact ``train/member-<i>``, side by side in processes."""
     if config.train.members < 1 or not config.train.models:
         raise AsrKdError("train.members and train.models: give at least one member and one model")
-    inputs = data_artifacts(work)
+    check_views(config, config.train.views, "train.views")
+    parts = training_parts(config, work, config.train.views)
     jobs = [
-        _member(config, work, number, folder, inputs)
+        _member(config, work, number, folder, parts)
         for number, folder in enumerate(member_folders(config, work))
     ]
     run_jobs(jobs, resolve_workers(config.workers), "members")
@@ -69,12 +71,11 @@ def open_labelled(work: Path, part: str) -> FrameData:
     )
 
 
-def _member(
-    config: Config, work: Path, number: int, folder: Path, inputs: dict[str, Artifact]
-) -> TrainingJob:
+def _member(config: Config, work: Path, number: int, folder: Path, parts: list[TransferPart]) -> TrainingJob:
     settings, names = config.train.optimiser, config.train.models
     model = named_settings(config.models, names[number % len(names)], "train.models")
     seed = derive_seed(config.seed, "train", "member", number)
+    inputs = data_artifacts(work) | {part.name: Artifact(part.features) for part in parts}
     made_from = fingerprint(
         "member", {"model": model, "optimiser": optimiser_fingerprint(settings), "seed": seed}, inputs
     )
@@ -85,12 +86,12 @@ def _member(
         model=model,
         senones=read_senones(work),
         objective=HardObjective(settings.label_smoothing),
-        open_data=partial(_open_data, work),
+        open_data=partial(_open_data, work, tuple(parts), config.seed),
         optimiser=settings,
         seed=seed,
         device=str(resolve_device(config.device)),
     )
 
 
-def _open_data(work: Path) -> tuple[FrameData, FrameData]:
-    return open_labelled(work, "train"), open_labelled(work, "dev")
+def _open_data(work: Path, parts: tuple[TransferPart, ...], seed: int) -> tuple[FrameData, FrameData]:
+    return open_parts(parts, None, TransferConfig(), seed), open_labelled(work, "dev")

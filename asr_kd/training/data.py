@@ -6,7 +6,7 @@ makes each such piece a row; a batch is then one `index_select`: one copy of con
 stacking windows would copy frame by frame.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -37,6 +37,52 @@ class PerFrame:
             raise AsrKdError(f"utterance {utterance_id} is missing in a target array; run its stage again")
         return self.array[self.index.span(utterance_id)]
 
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the elements, as stored."""
+        return self.array.dtype
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Of one frame."""
+        return self.array.shape[1:]
+
+    def ids(self) -> Iterable[str]:
+        """Of all utterances."""
+        return self.index.ids
+
+    def length(self, utterance_id: str) -> int:
+        """Frames of one utterance."""
+        span = self.index.span(utterance_id)
+        return span.stop - span.start
+
+
+class Joined:
+    """Arrays of several parts as one, e.g. the training part and perturbed copies of it."""
+
+    def __init__(self, parts: "Sequence[Frames]") -> None:
+        """Utterance ids must differ between the parts."""
+        self._owner = {utterance_id: part for part in parts for utterance_id in part.ids()}
+        self.dtype: np.dtype = parts[0].dtype
+        self.row_shape: tuple[int, ...] = parts[0].row_shape
+
+    def of(self, utterance_id: str) -> np.ndarray:
+        """See `PerFrame.of`."""
+        if utterance_id not in self._owner:
+            raise AsrKdError(f"utterance {utterance_id} is missing in a target array; run its stage again")
+        return self._owner[utterance_id].of(utterance_id)
+
+    def ids(self) -> Iterable[str]:
+        """Of all utterances."""
+        return self._owner
+
+    def length(self, utterance_id: str) -> int:
+        """Frames of one utterance."""
+        return self._owner[utterance_id].length(utterance_id)
+
+
+Frames = PerFrame | Joined
+
 
 @dataclass(frozen=True, eq=False)
 class FrameData:
@@ -48,24 +94,34 @@ class FrameData:
         utterances: the ids that are used.
     """
 
-    features: PerFrame
-    targets: Mapping[str, PerFrame]
+    features: Frames
+    targets: Mapping[str, Frames]
     utterances: Sequence[str]
 
     @property
     def dims(self) -> int:
         """Features of one frame."""
-        return int(self.features.array.shape[1])
+        return int(self.features.row_shape[0])
 
     def lengths(self) -> np.ndarray:
         """Frames of each utterance used, ``(utterances,)``."""
-        index = self.features.index
-        return index.lengths[[index.position[utterance_id] for utterance_id in self.utterances]]
+        return np.array([self.features.length(utterance_id) for utterance_id in self.utterances])
 
     def bytes_a_frame(self) -> int:
         """Memory that a frame takes in a shard: features, targets, and where its chunk lies."""
-        arrays = [self.features.array, *(target.array for target in self.targets.values())]
-        return sum(_held_type(array).itemsize * int(np.prod(array.shape[1:])) for array in arrays) + 24
+        held = [self.features, *self.targets.values()]
+        return sum(_held_type(one.dtype).itemsize * int(np.prod(one.row_shape)) for one in held) + 24
+
+
+def join(parts: Sequence[FrameData]) -> FrameData:
+    """Several parts as one; all with the same targets."""
+    if len(parts) == 1:
+        return parts[0]
+    return FrameData(
+        Joined([part.features for part in parts]),
+        {name: Joined([part.targets[name] for part in parts]) for name in parts[0].targets},
+        [utterance_id for part in parts for utterance_id in part.utterances],
+    )
 
 
 def labelled(index: FrameIndex, labels: np.ndarray) -> list[str]:
@@ -113,7 +169,7 @@ class Shard:
     ) -> None:
         self.context, self.dims = context, data.dims
         chunk = context.chunk_frames
-        lengths = np.array([len(data.features.of(utterance_id)) for utterance_id in utterances])
+        lengths = np.array([data.features.length(utterance_id) for utterance_id in utterances])
         chunks = -(-lengths // chunk)
         rows = context.left + chunks * chunk + context.right
         row_starts, frame_starts = np.cumsum(rows) - rows, np.cumsum(lengths) - lengths
@@ -217,11 +273,11 @@ class Loader:
         return shard
 
 
-def _held_type(array: np.ndarray) -> np.dtype:
+def _held_type(dtype: np.dtype) -> np.dtype:
     # torch has few operations for uint16
-    return np.dtype(np.int32) if array.dtype == np.uint16 else array.dtype
+    return np.dtype(np.int32) if dtype == np.uint16 else dtype
 
 
-def _gather(target: PerFrame, utterances: Sequence[str]) -> Tensor:
+def _gather(target: Frames, utterances: Sequence[str]) -> Tensor:
     joined = np.concatenate([target.of(utterance_id) for utterance_id in utterances])
-    return torch.from_numpy(joined.astype(_held_type(target.array), copy=False))
+    return torch.from_numpy(joined.astype(_held_type(target.dtype), copy=False))

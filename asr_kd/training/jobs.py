@@ -9,8 +9,10 @@ import torch
 
 from asr_kd.artifacts import create, find
 from asr_kd.config.schema import OptimiserConfig
+from asr_kd.errors import AsrKdError
 from asr_kd.jobs import map_processes
-from asr_kd.models import build
+from asr_kd.models import AcousticModel, build
+from asr_kd.models.storage import load_model
 from asr_kd.progress import say
 from asr_kd.seeding import derive_seed
 from asr_kd.training.data import FrameData
@@ -37,6 +39,8 @@ class TrainingJob:
         optimiser: settings.
         seed: of weights, order and dropout.
         device: where to compute.
+        initial: folder of the model whose weights it begins with; none: random ones.
+        early_stopping: keep the weights of the best epoch, see `Trainer`.
     """
 
     name: str
@@ -49,6 +53,8 @@ class TrainingJob:
     optimiser: OptimiserConfig
     seed: int
     device: str
+    initial: Path | None = None
+    early_stopping: bool = True
 
 
 def run_jobs(jobs: Sequence[TrainingJob], workers: int, description: str) -> None:
@@ -73,6 +79,8 @@ def _run(job: TrainingJob) -> None:
     torch.set_num_threads(max(1, job.optimiser.threads))  # what makes no sense is refused by the trainer
     train, dev = job.open_data()
     model = build(job.model, train.dims, job.senones, derive_seed(job.seed, "weights"))
+    if job.initial is not None:
+        _take_weights(model, job.initial, job.name)
     with create(job.path, job.made_from) as folder:
         Trainer(
             model,
@@ -84,4 +92,21 @@ def _run(job: TrainingJob) -> None:
             torch.device(job.device),
             folder,
             job.name,
+            job.early_stopping,
         ).run()
+
+
+def _take_weights(model: AcousticModel, initial: Path, name: str) -> None:
+    """Begin with the weights of the model in folder `initial`.
+
+    Raises:
+        AsrKdError: it has another architecture.
+    """
+    other = load_model(initial)
+    shapes = {key: weight.shape for key, weight in model.state_dict().items()}
+    if shapes != {key: weight.shape for key, weight in other.state_dict().items()}:
+        raise AsrKdError(
+            f"{name} cannot begin with the weights of {initial}: that is another architecture; "
+            f"give distill.students.{name}.model the size of the member"
+        )
+    model.load_state_dict(other.state_dict())

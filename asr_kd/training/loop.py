@@ -45,7 +45,7 @@ class Progress:
 
 
 class Trainer:
-    """One training: `run` writes the best-on-dev weights, log and curve into `folder`.
+    """One training: `run` writes weights, log and curve into `folder`.
 
     A training that was interrupted in the same folder goes on where its last checkpoint was written, and
     ends in the same bytes as one that was not (on a CPU, with the same number of threads). Read `run` first,
@@ -61,6 +61,7 @@ class Trainer:
         device: where to compute.
         folder: an artefact in the making.
         name: of the model, for messages.
+        early_stopping: write the weights of the epoch with the lowest cross entropy on dev, not the last.
 
     Raises:
         AsrKdError: a setting makes no sense, or loss or dev cross entropy is not finite.
@@ -77,7 +78,9 @@ class Trainer:
         device: torch.device,
         folder: Path,
         name: str,
+        early_stopping: bool = True,
     ) -> None:
+        self.early_stopping = early_stopping
         _check(settings, train, dev, name)
         self.model, self.objective, self.dev = model.to(device), objective, dev
         self.settings, self.seed, self.device, self.folder, self.name = settings, seed, device, folder, name
@@ -160,7 +163,7 @@ class Trainer:
             dev = evaluate(scorer, self.dev)
         if not math.isfinite(dev.cross_entropy):
             self.fail(f"the dev cross entropy is {dev.cross_entropy}")
-        if dev.cross_entropy < progress.best_cross_entropy:
+        if dev.cross_entropy < progress.best_cross_entropy or not self.early_stopping:
             progress.best_cross_entropy = dev.cross_entropy
             self.best_weights = {key: weight.cpu().clone() for key, weight in self.model.state_dict().items()}
         record = {

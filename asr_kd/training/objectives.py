@@ -6,12 +6,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from asr_kd.distillation.losses import (
-    distillation_loss,
-    divergence,
-    hard_cross_entropy,
-    top_k_distributions,
-)
+from asr_kd.distillation.losses import distillation_loss, hard_cross_entropy, top_k_divergence
 from asr_kd.errors import AsrKdError
 
 
@@ -39,17 +34,26 @@ class DistillationObjective:
     """Soft targets, beside labels: two terms with independent weights.
 
     Targets are ``labels`` as above and the columns of the soft-target store: ``ids`` and
-    ``log_probabilities`` ``(frames, k)``, ``log_rest`` ``(frames,)`` at the objective's temperature.
-    Reported is the divergence from the teacher, which differs from the cross entropy by a constant.
+    ``log_probabilities`` ``(frames, k)``, ``log_rest`` ``(frames,)`` at the objective's temperature; of a
+    term without weight they may be missing. Reported is the divergence from the teacher, which differs from
+    the cross entropy by a constant.
+
+    Attributes:
+        temperature: of teacher and student.
+        soft_weight: of the divergence from the teacher, times T^2.
+        hard_weight: of the cross entropy with the labels.
+        label_smoothing: of the hard term.
+        stored_at: the temperature of ``log_probabilities``.
     """
 
     temperature: float
     soft_weight: float
     hard_weight: float
     label_smoothing: float = 0.0
+    stored_at: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.temperature <= 0:
+        if min(self.temperature, self.stored_at) <= 0:
             raise AsrKdError(f"temperature={self.temperature}: give a positive one")
         if min(self.soft_weight, self.hard_weight) < 0 or self.soft_weight + self.hard_weight == 0:
             raise AsrKdError(
@@ -62,8 +66,9 @@ class DistillationObjective:
         soft = hard = logits.new_zeros(())
         if self.soft_weight > 0:
             probabilities, rest = targets["log_probabilities"].float(), targets["log_rest"].float()
-            pair = top_k_distributions(logits, targets["ids"], probabilities, rest, self.temperature)
-            soft = divergence(*pair)
+            soft = top_k_divergence(
+                logits, targets["ids"], probabilities, rest, self.temperature, self.stored_at
+            )
         if self.hard_weight > 0:
             hard = hard_cross_entropy(logits, targets["labels"], self.label_smoothing)
         return distillation_loss(soft, hard, self.temperature, self.soft_weight, self.hard_weight)

@@ -11,7 +11,9 @@ from data_prep import kaldi_dir
 def test_every_script_is_found_by_name():
     assert {"an4", "kaldi_dir", "librispeech_small", "speechocean762"} <= set(data_prep.known())
     for name in data_prep.known():
-        assert callable(data_prep.find(name))
+        assert callable(data_prep.find_frames(name) if data_prep.gives_frames(name) else data_prep.find(name))
+    with pytest.raises(AsrKdError, match="mnist gives labelled frames"):
+        data_prep.find("mnist")
 
 
 def test_an_unknown_corpus_lists_those_there_are():

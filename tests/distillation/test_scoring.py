@@ -7,6 +7,7 @@ from asr_kd.distillation import scoring
 from asr_kd.distillation.ensemble import average
 from asr_kd.distillation.scoring import score_teachers
 from asr_kd.distillation.soft_targets import SoftTargets, TargetSettings
+from asr_kd.distillation.teachers import Teachers
 from asr_kd.frames import FrameIndex
 from asr_kd.models import build
 from asr_kd.models.inference import log_posteriors
@@ -32,8 +33,15 @@ def test_store_holds_the_average_of_all_teachers(tmp_path: Path, teachers: list[
     np.save(tmp_path / "fbank.npy", features)
     (tmp_path / "targets").mkdir()
     SoftTargets.create(tmp_path / "targets", index, SETTINGS, origin={})
-    score_teachers(tmp_path / "targets", tmp_path / "fbank.npy", index, teachers, "cpu", workers=2)
-    store = SoftTargets.open(tmp_path / "targets")
+    score_teachers(
+        tmp_path / "targets",
+        tmp_path / "fbank.npy",
+        index,
+        Teachers.of(teachers, 7, "arithmetic"),
+        "cpu",
+        workers=2,
+    )
+    store = SoftTargets.reopen(tmp_path / "targets")
     models = [load_model(folder) for folder in teachers]
     for _, span in index.spans():
         mean = average([log_posteriors(model, features[span]) for model in models]).topk(3)
@@ -47,8 +55,15 @@ def test_finished_shards_are_not_scored_again(tmp_path: Path, teachers: list[Pat
     (tmp_path / "targets").mkdir()
     SoftTargets.create(tmp_path / "targets", index, SETTINGS, origin={})
     (tmp_path / "targets" / ".scored-0-1").touch()
-    score_teachers(tmp_path / "targets", tmp_path / "fbank.npy", index, teachers, "cpu", workers=1)
-    assert (SoftTargets.open(tmp_path / "targets").log_probabilities == 0).all()
+    score_teachers(
+        tmp_path / "targets",
+        tmp_path / "fbank.npy",
+        index,
+        Teachers.of(teachers, 7, "arithmetic"),
+        "cpu",
+        workers=1,
+    )
+    assert (SoftTargets.reopen(tmp_path / "targets").log_probabilities == 0).all()
 
 
 def test_cut_covers_every_utterance_once() -> None:

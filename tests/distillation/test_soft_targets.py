@@ -1,21 +1,25 @@
-import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
-from asr_kd.distillation.losses import top_k_distributions
+from asr_kd import artifacts
+from asr_kd.distillation.losses import top_k_teacher
 from asr_kd.distillation.soft_targets import SoftTargets, TargetSettings, compress
 from asr_kd.errors import AsrKdError
 from asr_kd.frames import FrameIndex
 
 SETTINGS = TargetSettings("arithmetic", top_k=4, temperatures=(1.0, 2.0, 5.0), senones=30)
+ORIGIN = {"features": "f", "labels": "l", "member-0": "m"}
 INDEX = FrameIndex.from_lengths(["b", "a"], ["s", "s"], [3, 5])
 
 
-def posteriors(frames: int, senones: int = 30) -> torch.Tensor:
-    random = torch.Generator().manual_seed(frames)
+def posteriors(frames: int, senones: int = 30, seed: int = 0) -> Tensor:
+    random = torch.Generator().manual_seed(frames + 100 * seed)
     return (3 * torch.randn(frames, senones, generator=random, dtype=torch.float64)).log_softmax(1)
 
 
@@ -38,81 +42,117 @@ def test_small_rests_survive() -> None:
     assert rest.item() == pytest.approx(-30.0, abs=1e-3)
 
 
+def finished(path: Path, settings: TargetSettings = SETTINGS, members: int = 1) -> SoftTargets:
+    """A store as stage distill leaves it."""
+    with artifacts.create(path, {"kind": "soft targets"}) as folder:
+        store = SoftTargets.create(folder, INDEX, settings, ORIGIN)
+        for utterance_id, frames in (("a", 5), ("b", 3)):
+            store.write(utterance_id, [posteriors(frames, settings.senones, n) for n in range(members)])
+        store.flush()
+    return SoftTargets.open(path, ORIGIN)
+
+
+def teacher_of(store: SoftTargets, temperature: float, utterance_id: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Ids, p of them and p of the rest, of one utterance."""
+    span, found = store.index.span(utterance_id), store.at(temperature)
+    values, rest = (torch.from_numpy(np.float64(x[span])) for x in (found.log_probabilities, found.log_rest))
+    ids = torch.from_numpy(found.ids[span].astype(np.int64))
+    return ids, *top_k_teacher(values, rest, temperature, found.stored_at)
+
+
+@pytest.mark.parametrize("tempering", ["after", "before"])
 @pytest.mark.parametrize("temperature", [1.0, 2.0, 5.0])
 def test_softened_top_k_of_the_store_is_that_of_the_dense_posterior(
-    tmp_path: Path, temperature: float
+    tmp_path: Path, temperature: float, tempering: str
 ) -> None:
-    store = SoftTargets.create(tmp_path, INDEX, SETTINGS, origin={})
-    dense = posteriors(5)
-    store.write("a", dense)
-    span = INDEX.span("a")
-    log_p, _ = top_k_distributions(
-        torch.zeros(5, 30, dtype=torch.float64),
-        torch.from_numpy(store.ids[span].astype(np.int64)),
-        torch.from_numpy(store.log_probabilities[span].astype(np.float64)),
-        torch.from_numpy(store.rest_at(temperature)[span].astype(np.float64)),
-        temperature,
-    )
-    softened = (dense / temperature).softmax(1)
-    kept = softened.gather(1, torch.from_numpy(store.ids[span].astype(np.int64)))
-    torch.testing.assert_close(log_p[:, :-1].exp(), kept, rtol=4e-3, atol=1e-4)  # float16 on disk
-    torch.testing.assert_close(log_p[:, -1].exp(), 1 - kept.sum(1), rtol=4e-3, atol=1e-4)
-    torch.testing.assert_close(log_p.exp().sum(1), torch.ones(5, dtype=torch.float64))
+    store = finished(tmp_path / "targets", replace(SETTINGS, tempering=tempering), members=3)
+    members = torch.stack([posteriors(5, seed=number) for number in range(3)])
+    if tempering == "after":
+        softened = (members.exp().mean(0).log() / temperature).softmax(1)
+    else:
+        softened = (members / temperature).softmax(2).mean(0)
+    ids, p, rest = teacher_of(store, temperature, "a")
+    kept = softened.gather(1, ids)
+    torch.testing.assert_close(p, kept, rtol=4e-3, atol=1e-4)  # float16 on disk
+    torch.testing.assert_close(rest, 1 - kept.sum(1), rtol=4e-3, atol=1e-4)
+    torch.testing.assert_close(p.sum(1) + rest, torch.ones(5, dtype=torch.float64))
 
 
-def test_store_is_keyed_by_utterance_and_survives_reopening(tmp_path: Path) -> None:
-    store = SoftTargets.create(tmp_path, INDEX, SETTINGS, origin={"features": "x"})
-    store.write("a", posteriors(5))
-    store.write("b", posteriors(3))
+def test_store_is_keyed_by_utterance_and_what_is_laid_out_is_kept(tmp_path: Path) -> None:
+    store = SoftTargets.create(tmp_path, INDEX, SETTINGS, ORIGIN)
+    store.write("a", [posteriors(5)])
+    store.write("b", [posteriors(3)])
     store.flush()
-    again = SoftTargets.open(tmp_path)
-    assert again.settings == SETTINGS
+    again = SoftTargets.create(tmp_path, INDEX, SETTINGS, {})
+    assert (again.settings, again.origin) == (SETTINGS, ORIGIN)
     np.testing.assert_array_equal(again.ids[INDEX.span("b")], posteriors(3).topk(4).indices)
-    assert SoftTargets.create(tmp_path, INDEX, SETTINGS, origin={}).ids[0, 0] == again.ids[0, 0]
-    assert json.loads((tmp_path / "targets.json").read_text())["origin"] == {"features": "x"}
 
 
 def test_a_frame_takes_at_most_100_bytes(tmp_path: Path) -> None:
     settings = TargetSettings("arithmetic", top_k=20, temperatures=(1.0, 2.0, 4.0), senones=4000)
-    store = SoftTargets.create(tmp_path, INDEX, settings, origin={})
-    arrays = (store.ids, store.log_probabilities, store.log_rest)
-    assert sum(array.nbytes for array in arrays) / INDEX.total_frames <= 100
+    assert SoftTargets.create(tmp_path, INDEX, settings, {}).bytes_a_frame() <= 100
 
 
 def test_fewer_senones_than_top_k_are_all_kept(tmp_path: Path) -> None:
     settings = TargetSettings("arithmetic", top_k=20, temperatures=(2.0,), senones=3)
-    store = SoftTargets.create(tmp_path, INDEX, settings, origin={})
-    store.write("a", posteriors(5, senones=3))
+    store = finished(tmp_path / "targets", settings)
     assert store.ids.shape == (8, 3)
-    assert np.isneginf(store.rest_at(2.0)[INDEX.span("a")]).all()
+    assert np.isneginf(store.at(2.0).log_rest).all()
 
 
 def test_another_temperature_is_refused_by_name(tmp_path: Path) -> None:
-    store = SoftTargets.create(tmp_path, INDEX, SETTINGS, origin={})
     with pytest.raises(AsrKdError, match=r"temperatures 1\.0, 2\.0, 5\.0, not 3\.0"):
-        store.rest_at(3.0)
+        finished(tmp_path / "targets").at(3.0)
 
 
 def test_posteriors_that_are_not_finite_name_the_utterance(tmp_path: Path) -> None:
-    store = SoftTargets.create(tmp_path, INDEX, SETTINGS, origin={})
+    store = SoftTargets.create(tmp_path, INDEX, SETTINGS, {})
     with pytest.raises(AsrKdError, match=r"utterance b: .* not finite"):
-        store.write("b", torch.full((3, 30), torch.nan))
+        store.write("b", [torch.full((3, 30), torch.nan)])
 
 
-def test_damaged_stores_are_refused_by_name(tmp_path: Path) -> None:
-    SoftTargets.create(tmp_path, INDEX, SETTINGS, origin={})
+@pytest.mark.parametrize("changed", sorted(ORIGIN))
+def test_a_store_made_from_something_else_is_refused_by_name(tmp_path: Path, changed: str) -> None:
+    finished(tmp_path / "targets")
+    with pytest.raises(AsrKdError, match=rf"targets: .*other inputs than today's \({changed}\)"):
+        SoftTargets.open(tmp_path / "targets", {**ORIGIN, changed: "another"})
+
+
+@pytest.mark.parametrize("name", ["ids.npy", "log_probabilities.npy", "log_rest.npy", "index.json"])
+def test_a_flipped_byte_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    finished(tmp_path / "targets")
+    file = tmp_path / "targets" / name
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(AsrKdError, match=rf"targets/{re.escape(name)} is damaged"):
+        SoftTargets.open(tmp_path / "targets")
+
+
+def test_an_unfinished_store_is_refused(tmp_path: Path) -> None:
+    SoftTargets.create(tmp_path, INDEX, SETTINGS, {})
+    with pytest.raises(AsrKdError, match="not complete"):
+        SoftTargets.open(tmp_path)
+
+
+def test_files_that_do_not_belong_together_are_refused_by_name(tmp_path: Path) -> None:
+    SoftTargets.create(tmp_path, INDEX, SETTINGS, {})
     np.save(tmp_path / "ids.npy", np.zeros((8, 4), np.int32))
     with pytest.raises(AsrKdError, match=r"ids\.npy is int32"):
-        SoftTargets.open(tmp_path)
+        SoftTargets.reopen(tmp_path)
     np.save(tmp_path / "ids.npy", np.zeros((7, 4), np.uint16))
     with pytest.raises(AsrKdError, match=r"ids\.npy: 7 rows"):
-        SoftTargets.open(tmp_path)
+        SoftTargets.reopen(tmp_path)
     (tmp_path / "ids.npy").unlink()
     with pytest.raises(AsrKdError, match=r"ids\.npy is missing"):
-        SoftTargets.open(tmp_path)
+        SoftTargets.reopen(tmp_path)
     (tmp_path / "targets.json").write_text("{}")
     with pytest.raises(AsrKdError, match="not a soft-target store"):
-        SoftTargets.open(tmp_path)
+        SoftTargets.reopen(tmp_path)
+
+
+def test_unknown_tempering_is_refused() -> None:
+    with pytest.raises(AsrKdError, match=r"distill\.tempering='never'"):
+        replace(SETTINGS, tempering="never")
 
 
 @pytest.mark.parametrize(

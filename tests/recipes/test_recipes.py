@@ -15,11 +15,17 @@ RECIPES = sorted(path.parent.name for path in (Path(__file__).parents[2] / "reci
 
 @dataclass(frozen=True)
 class Row:
-    """How a recipe is run here, and bounds on its test WER by kind of system, in percent."""
+    """How a recipe is run here, and bounds in percent.
+
+    Attributes:
+        at_most: on test WER, by kind of system.
+        frames_at_least: on the frame accuracy on test, by system.
+    """
 
     recipe: str
     settings: tuple[str, ...] = ()
     at_most: dict[str, float] = field(default_factory=dict)
+    frames_at_least: dict[str, float] = field(default_factory=dict)
 
 
 ROWS = [
@@ -39,6 +45,7 @@ ROWS = [
         ),
         {"gmm": 60.0, "member": 50.0},
     ),
+    Row("mnist", ("data.source={corpora}/mnist10k",), {}, {"member-0": 97.0, "hard": 95.0, "soft": 96.0}),
     # The way in for one's own data, on a corpus that lies in Kaldi data directories.
     Row(
         "kaldi_dir",
@@ -65,6 +72,12 @@ def test_recipe_runs_to_its_report(row: Row, tmp_path: Path, request: pytest.Fix
         corpora = request.getfixturevalue("corpora")
         settings = [setting.replace("{corpora}", str(corpora)) for setting in settings]
     assert cli.main(["run", f"recipe={row.recipe}", f"work={tmp_path}", *settings]) == 0
+    rows = json.loads((tmp_path / "distill" / "frames" / "frames.json").read_text())
+    accuracies = {name: 100 * one["test"]["accuracy"]["value"] for one in rows for name in one["runs"]}
+    for name, bound in row.frames_at_least.items():
+        assert accuracies[name] >= bound, name
+    if not row.at_most:
+        return
     report = json.loads((tmp_path / "report" / "report.json").read_text())
     assert (tmp_path / "report" / "report.md").is_file()
     assert (tmp_path / "report" / "report.html").stat().st_size < 5_000_000

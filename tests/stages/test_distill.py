@@ -1,17 +1,24 @@
+import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from asr_kd import artifacts
-from asr_kd.config import Config, StudentConfig
+from asr_kd.config import Config, StudentConfig, TeacherConfig, TransferConfig
+from asr_kd.decoding.systems import recipe_systems
 from asr_kd.distillation.soft_targets import SoftTargets
+from asr_kd.distillation.weights import read_weights
 from asr_kd.errors import AsrKdError
 from asr_kd.layout import member_folders
 from asr_kd.models import build
+from asr_kd.models.inference import log_posteriors
 from asr_kd.models.storage import load_model, save_model
-from asr_kd.stages import distill
+from asr_kd.stages import distill, train
+from asr_kd.training.metrics import evaluate
 from tests.stages.test_train import OPTIMISER, trainable_work
 from tests.training.toy import DIMS, SENONES
 
@@ -33,6 +40,7 @@ def test_targets_and_students_are_made_once_and_follow_their_settings(
     with_members.distill.students["soft"] = soft
     distill.run(with_members, tmp_path)
     store = SoftTargets.open(tmp_path / "distill" / "targets")
+    assert set(store.origin) == {"features", "labels", "member-0", "member-1", "member-2"}
     assert store.settings.temperatures == (2.0, 4.0)
     # Utterances without an alignment have soft targets too.
     assert np.isfinite(store.log_rest).all() and (store.log_probabilities < 0).any(1).all()
@@ -43,12 +51,87 @@ def test_targets_and_students_are_made_once_and_follow_their_settings(
     capsys.readouterr()
     distill.run(with_members, tmp_path)
     said = capsys.readouterr().out
-    assert all(f"{name}: up to date" in said for name in ("soft targets", "student", "soft"))
+    assert all(f"{name}: up to date" in said for name in ("soft targets of train", "student", "soft"))
 
     soft.soft_weight = 3.0
     distill.run(with_members, tmp_path)
     changed = {name: artifacts.Artifact(tmp_path / "distill" / name).digest for name in digests}
     assert changed["student"] == digests["student"] and changed["soft"] != digests["soft"]
+
+
+def test_frames_of_every_system_are_measured(with_members: Config, tmp_path: Path) -> None:
+    students = with_members.distill.students
+    students["again"] = replace(students["student"], seed=1)
+    students["control"] = replace(students["student"], soft_weight=0.0, hard_weight=1.0)
+    distill.run(with_members, tmp_path)
+    frames = tmp_path / "distill" / "frames"
+    rows = {row["name"]: row for row in json.loads((frames / "frames.json").read_text())}
+    assert {name: row["kind"] for name, row in rows.items()} == {
+        "mean single": "member",
+        "ensemble": "ensemble",
+        "student": "student",
+        "control": "control",
+    }
+    # Students that differ in their seed alone are one row with a spread.
+    assert set(rows["student"]["runs"]) == {"student", "again"}
+    assert rows["student"]["test"]["accuracy"]["spread"] > 0
+    assert rows["ensemble"]["test"]["gap_closed"] == pytest.approx(
+        {"accuracy": 1.0, "cross_entropy": 1.0, "calibrated": 1.0}
+    )
+    # Against the same model measured in another way.
+    test = train.open_labelled(tmp_path, "test")
+    model = load_model(tmp_path / "distill" / "control")
+    measured = evaluate(partial(log_posteriors, model), test)
+    found = rows["control"]["test"]
+    assert found["accuracy"]["value"] == pytest.approx(measured.accuracy)
+    assert found["cross_entropy"]["value"] == pytest.approx(measured.cross_entropy, rel=1e-5)
+    assert found["calibrated"]["value"] < 1.1 * found["cross_entropy"]["value"]
+    assert sum(found["errors_by_class"].values()) == found["errors"][0]
+    assert "| control | 1 |" in (frames / "frames.md").read_text()
+
+
+def test_log_linear_weights_are_learnt_once_and_used_in_decoding(
+    with_members: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_members.distill.average = "log-linear"
+    distill.run(with_members, tmp_path)
+    weights = read_weights(tmp_path)
+    assert len(weights) == 3
+    ensemble = next(one for one in recipe_systems(with_members, tmp_path) if one.kind == "ensemble")
+    assert (ensemble.average, ensemble.weights) == ("log-linear", weights)
+    made = (tmp_path / "distill" / "weights" / "manifest.json").stat().st_mtime_ns
+    distill.run(with_members, tmp_path)
+    assert (tmp_path / "distill" / "weights" / "manifest.json").stat().st_mtime_ns == made
+    assert "soft targets of train: up to date" in capsys.readouterr().out
+
+
+def test_a_teacher_with_senones_of_its_own_needs_a_mapping(with_members: Config, tmp_path: Path) -> None:
+    folder = tmp_path / "elsewhere" / "member-0"
+    with artifacts.create(folder, {"kind": "member"}) as partial_folder:
+        save_model(partial_folder, build(with_members.models["small"], DIMS, 7, seed=9))
+    with_members.distill.teachers["other"] = TeacherConfig(str(folder))
+    with pytest.raises(
+        AsrKdError, match=r"knows 7 senones, but the labels have 5.*teachers\.<name>\.senones"
+    ):
+        distill.run(with_members, tmp_path)
+    np.save(tmp_path / "map.npy", np.array([0, 1, 2, 3, 4, 4, 4]))
+    with_members.distill.teachers["other"].senones = str(tmp_path / "map.npy")
+    distill.run(with_members, tmp_path)
+    store = SoftTargets.open(tmp_path / "distill" / "targets")
+    assert {"teacher other", "senones of teacher other"} <= set(store.origin)
+
+
+def test_students_may_begin_with_a_member_of_their_architecture(with_members: Config, tmp_path: Path) -> None:
+    still = replace(OPTIMISER, peak_learning_rate=0.0, final_learning_rate=0.0, epochs=1)
+    students = with_members.distill.students
+    students["student"] = StudentConfig(model="small", initial="member-0", optimiser=still)
+    distill.run(with_members, tmp_path)
+    weights = (load_model(tmp_path / name).state_dict() for name in ("train/member-0", "distill/student"))
+    name = "layers.linear0.weight"
+    assert torch.equal(*(state[name] for state in weights))
+    students["student"] = replace(students["student"], model="delays")
+    with pytest.raises(AsrKdError, match=r"student cannot begin with the weights of .*member-0"):
+        distill.run(with_members, tmp_path)
 
 
 def test_no_students_need_no_targets(tmp_path: Path) -> None:
@@ -64,6 +147,10 @@ def test_no_students_need_no_targets(tmp_path: Path) -> None:
         ("targets", StudentConfig(), "choose another name"),
         ("other", StudentConfig(model="large"), r"distill\.students\.other\.model asks for model 'large'"),
         ("other", StudentConfig(model="small", temperature=0.0), "temperature=0.0"),
+        ("frames", StudentConfig(model="small"), "choose another name"),
+        ("other", StudentConfig(model="small", transfer=TransferConfig(fraction=0.0)), "fraction=0.0"),
+        ("other", StudentConfig(model="small", transfer=TransferConfig(views=["x"])), "asks for view 'x'"),
+        ("other", StudentConfig(model="small", transfer=TransferConfig(unlabelled=True)), "data.unlabelled"),
         ("other", StudentConfig(model="small", soft_weight=0.0, hard_weight=0.0), "one must be positive"),
     ],
 )

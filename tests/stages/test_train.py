@@ -14,18 +14,19 @@ from asr_kd.stages import train
 from tests.training.toy import SENONES, SMALL_DNN, SMALL_TDNN, toy_data
 from tests.work_folder import write_features
 
+PARTS = ("train", "dev", "test")
 OPTIMISER = OptimiserConfig(epochs=2, batch_frames=64, peak_learning_rate=1e-2)
 
 
 def trainable_work(work: Path) -> Config:
     """A recipe whose features and labels are there: three members of two architectures, one student."""
-    for seed, part in enumerate(("train", "dev")):
+    for seed, part in enumerate(PARTS):
         data = toy_data(utterances=20, seed=seed, failed=1)
         index, fbank = data.features.index, data.features.array
         write_features(work, part, index, fbank, np.zeros((index.total_frames, 13), np.float32))
         np.save(work / f".{part}.npy", data.targets["labels"].array)
     with artifacts.create(work / "align" / "labels", {"kind": "labels"}) as folder:
-        for part in ("train", "dev"):
+        for part in PARTS:
             (work / f".{part}.npy").rename(folder / f"{part}.npy")
         (folder / "summary.json").write_text(json.dumps({"senones": SENONES}))
     return Config(

@@ -1,0 +1,186 @@
+"""The teachers of a recipe: its members, and models made elsewhere with senones mapped to the recipe's."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from asr_kd.config import Config
+from asr_kd.distillation.ensemble import average, fit_log_linear, map_senones
+from asr_kd.errors import AsrKdError
+from asr_kd.features.store import open_part
+from asr_kd.frames import FrameIndex, open_frames
+from asr_kd.layout import member_folders
+from asr_kd.models import AcousticModel
+from asr_kd.models.inference import log_posteriors
+from asr_kd.models.storage import load_model
+
+Scores = TypeVar("Scores")
+
+# Scores of a sample of dev that weights and temperatures are learnt on; 20 million are 160 MB in float64,
+# and a few thousand frames are plenty for a handful of numbers.
+_SAMPLE_SCORES = 20_000_000
+_MOST_SAMPLED_FRAMES = 20_000
+
+
+@dataclass(frozen=True)
+class Teachers:
+    """The models whose average is the teacher. Small: worker processes load them by `loaded`.
+
+    Attributes:
+        models: their folders.
+        mappings: for each, the file of its senone mapping, or None where its senones are the recipe's.
+        senones: classes of the recipe.
+        average: see `ensemble.average`.
+        weights: of a log-linear average, one a model.
+    """
+
+    models: tuple[Path, ...]
+    mappings: tuple[Path | None, ...]
+    senones: int
+    average: str
+    weights: tuple[float, ...] | None = None
+
+    @classmethod
+    def of(cls, models: Sequence[Path], senones: int, average: str) -> "Teachers":
+        """Teachers whose senones are the recipe's, not weighted."""
+        return cls(tuple(models), (None,) * len(models), senones, average)
+
+
+def teacher_models(config: Config, work: Path) -> tuple[tuple[Path, ...], tuple[Path | None, ...]]:
+    """The folders of a recipe's teachers and the files of their senone mappings: members, then the others."""
+    members, others = member_folders(config, work), config.distill.teachers.values()
+    models = (*members, *(Path(one.model).expanduser() for one in others))
+    own = (Path(one.senones).expanduser() if one.senones else None for one in others)
+    return models, ((None,) * len(members) + tuple(own))
+
+
+class LoadedTeachers:
+    """Teachers in memory.
+
+    Raises:
+        AsrKdError: a model reads other features than the first, has senones of its own and no mapping, or a
+            mapping that does not fit.
+    """
+
+    def __init__(self, teachers: Teachers, device: str) -> None:
+        self.teachers = teachers
+        self._models = [load_model(folder, device) for folder in teachers.models]
+        for folder, model in zip(teachers.models, self._models, strict=True):
+            if model.input_dims != self._models[0].input_dims:
+                raise AsrKdError(
+                    f"{folder} reads {model.input_dims} features a frame, {teachers.models[0]} "
+                    f"{self._models[0].input_dims}: teachers must share their features"
+                )
+        self._mappings = [self._mapping(place).to(device) for place in range(len(self._models))]
+
+    @cached_property
+    def parameter_count(self) -> int:
+        """Of all models."""
+        return sum(model.parameter_count for model in self._models)
+
+    def members(self, frames: np.ndarray) -> list[Tensor]:
+        """Log posteriors of one utterance at T = 1, each ``(frames, senones)``.
+
+        Args:
+            frames: features ``(frames, dims)``.
+        """
+        pairs = zip(self._models, self._mappings, strict=True)
+        return [self._posteriors(model, mapping, frames) for model, mapping in pairs]
+
+    def mean(self, frames: np.ndarray) -> Tensor:
+        """The average's log posteriors at T = 1, ``(frames, senones)``."""
+        members = self.members(frames)
+        single = len(members) == 1 and self.teachers.weights is None
+        return members[0] if single else average(members, self.teachers.average, self.teachers.weights)
+
+    @staticmethod
+    def _posteriors(model: AcousticModel, mapping: Tensor, frames: np.ndarray) -> Tensor:
+        own = log_posteriors(model, np.array(frames))
+        return map_senones(own, mapping) if len(mapping) else own
+
+    def _mapping(self, place: int) -> Tensor:
+        """A teacher's senone mapping; empty where it needs none."""
+        model, folder = self._models[place], self.teachers.models[place]
+        path, senones = self.teachers.mappings[place], self.teachers.senones
+        if path is None:
+            if model.senones != senones:
+                raise AsrKdError(
+                    f"{folder} knows {model.senones} senones, but the labels have {senones}: it was trained "
+                    "on other labels; run its stage again, or give distill.teachers.<name>.senones: a mapping"
+                )
+            return torch.empty(0)
+        mapping = torch.from_numpy(_read_mapping(path, senones))
+        if len(mapping) != model.senones:
+            raise AsrKdError(f"{path}: {len(mapping)} rows, but teacher {folder} has {model.senones} senones")
+        return mapping
+
+
+@lru_cache(maxsize=1)
+def loaded(teachers: Teachers, device: str) -> LoadedTeachers:
+    """Load teachers, once a process."""
+    return LoadedTeachers(teachers, device)
+
+
+def learn_weights(teachers: Teachers, features: Path, labels: Path, device: str) -> Teachers:
+    """The teachers with the log-linear weights of least cross entropy on dev.
+
+    Args:
+        teachers: of average "log-linear".
+        features: the folder of the features of dev.
+        labels: ``.npy`` file of its labels.
+        device: where to compute.
+    """
+    models = loaded(teachers, device)
+    index = FrameIndex.load(features)
+    members, wanted = [], []
+    for scores, own in sample(models.members, features, labels, sampled_frames(index, teachers)):
+        members.append([member.cpu() for member in scores])
+        wanted.append(own)
+    joined = [torch.cat(pieces) for pieces in zip(*members, strict=True)]
+    return replace(teachers, weights=tuple(fit_log_linear(joined, torch.cat(wanted))))
+
+
+def sampled_frames(index: FrameIndex, teachers: Teachers) -> int:
+    """How many frames of dev to look at."""
+    fitting = _SAMPLE_SCORES // (teachers.senones * len(teachers.models))
+    return min(index.total_frames, max(1000, fitting), _MOST_SAMPLED_FRAMES)
+
+
+def sample(
+    score: Callable[[np.ndarray], Scores], features: Path, labels: Path, frames: int
+) -> Iterator[tuple[Scores, Tensor]]:
+    """Scores and labels of whole utterances spread evenly over a part, about `frames` frames of it.
+
+    Args:
+        score: from features ``(frames, dims)``.
+        features: folder of the part's features.
+        labels: ``.npy`` file of its labels.
+        frames: how many.
+    """
+    part = open_part(features)
+    wanted = open_frames(labels, part.index)
+    step = max(1, part.index.total_frames // frames)
+    for place in range(0, len(part.index), step):
+        span = part.index.span(place)
+        yield score(part.fbank[span]), torch.from_numpy(np.array(wanted[span]))
+
+
+def _read_mapping(path: Path, senones: int) -> np.ndarray:
+    """``(own, senones)`` float64 shares."""
+    try:
+        mapping: np.ndarray = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise AsrKdError(f"{path} is not a senone mapping ({error}); give a .npy file") from error
+    if mapping.ndim == 1 and np.issubdtype(mapping.dtype, np.integer):
+        if len(mapping) and not 0 <= mapping.min() <= mapping.max() < senones:
+            raise AsrKdError(f"{path}: maps to senone {mapping.max()}; the recipe has {senones}")
+        return np.eye(senones)[mapping]
+    if mapping.ndim != 2 or mapping.shape[1] != senones:
+        raise AsrKdError(f"{path}: shape {mapping.shape}; give (own,) integers or (own, {senones}) shares")
+    return mapping.astype(np.float64)

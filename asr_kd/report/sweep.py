@@ -1,0 +1,156 @@
+"""One table and one picture of the runs of a sweep."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from asr_kd.artifacts import replace_file
+from asr_kd.report.frames import DATA_FILE, METRICS
+
+TABLE_FILE, JSON_FILE, PICTURE_FILE = "sweep.md", "sweep.json", "sweep.png"
+_ENDS = {"mean single": "tab:blue", "ensemble": "tab:green"}
+
+
+def write(folder: Path, runs: Sequence[tuple[Mapping[str, str], Path]]) -> None:
+    """Write ``sweep.json``, ``sweep.md`` and ``sweep.png`` into `folder`.
+
+    Args:
+        folder: of the sweep.
+        runs: of each its swept settings and its work folder.
+    """
+    rows = collect(runs)
+    with replace_file(folder / JSON_FILE) as temporary:
+        temporary.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    with replace_file(folder / TABLE_FILE) as temporary:
+        temporary.write_text(_markdown(rows), encoding="utf-8")
+    with replace_file(folder / PICTURE_FILE) as temporary:
+        _picture(rows).savefig(temporary, dpi=100, format="png", metadata={"Software": None})
+
+
+def collect(runs: Sequence[tuple[Mapping[str, str], Path]]) -> list[dict[str, Any]]:
+    """One row a system and combination; runs that differ in a seed alone are one row, mean and spread.
+
+    Of a row: ``swept`` (settings without seeds), ``system``, ``kind``, ``runs`` (how many), ``parameters``;
+    by metric, such as ``test accuracy`` or ``wer``, ``value`` and ``spread``.
+    """
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for swept, work in runs:
+        settings = {key: value for key, value in swept.items() if key.split(".")[-1] != "seed"}
+        for row in json.loads((work / "distill" / "frames" / DATA_FILE).read_text(encoding="utf-8")):
+            key = json.dumps([settings, row["name"]])
+            groups.setdefault(key, []).append({**row, "swept": settings, "wer": _wer(work, row["runs"])})
+    return [_row(group) for group in groups.values()]
+
+
+def _wer(work: Path, systems: Sequence[str]) -> float | None:
+    """The mean test WER of some systems, where the run has a report."""
+    path = work / "report" / "report.json"
+    if not path.is_file():
+        return None
+    known = {one["name"]: one for one in json.loads(path.read_text(encoding="utf-8"))["systems"]}
+    rates = [known[name]["metrics"]["test"]["wer"] for name in systems if name in known]
+    return float(np.mean(rates)) if rates else None
+
+
+def _row(group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    first = group[0]
+    row = {key: first[key] for key in ("swept", "kind", "parameters")}
+    row |= {"system": first["name"], "runs": len(group)}
+    for part in ("dev", "test"):
+        for metric in METRICS:
+            row[f"{part} {metric}"] = _spread([one[part][metric]["value"] for one in group])
+    for metric in METRICS:
+        closed = [one["test"].get("gap_closed", {}).get(metric) for one in group]
+        row[f"gap {metric}"] = _spread(closed) if None not in closed else None
+    rates = [one["wer"] for one in group]
+    row["wer"] = _spread(rates) if None not in rates else None
+    row["errors"] = _spread([float(np.mean(one["test"]["errors"])) for one in group])
+    return row
+
+
+def _spread(values: Sequence[float]) -> dict[str, float | None]:
+    spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return {"value": float(np.mean(values)), "spread": spread}
+
+
+_COLUMNS = (
+    ("dev accuracy", "dev accuracy %", 100, 2),
+    ("test accuracy", "test accuracy %", 100, 2),
+    ("errors", "test errors", 1, 0),
+    ("test cross_entropy", "cross entropy", 1, 3),
+    ("test calibrated", "at tuned T", 1, 3),
+    ("gap accuracy", "gap closed %: accuracy", 100, 0),
+    ("gap cross_entropy", "cross entropy", 100, 0),
+    ("wer", "WER %", 100, 2),
+)
+
+
+def _markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """All students and controls by combination; the members and the ensemble once where they are the same."""
+    settings = list(dict.fromkeys(key for row in rows for key in row["swept"]))
+    columns = [column for column in _COLUMNS if any(row[column[0]] for row in rows)]
+    header = [*(key.split(".")[-1] for key in settings), "system", "runs", "parameters"]
+    header += [title for _, title, _, _ in columns]
+    lines = [f"| {' | '.join(header)} |", "|" + "--:|" * len(header)]
+    for row in _once(rows):
+        cells = [*(row["swept"].get(key, "") for key in settings), row["system"], str(row["runs"])]
+        cells.append(f"{row['parameters']:,}")
+        cells += [_cell(row[key], scale, digits) for key, _, scale, digits in columns]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(["# Sweep", "", *(f"- `{key}`" for key in settings), "", *lines, ""])
+
+
+def _once(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Rows whose figures do not depend on what is swept are shown once, without its values."""
+    shown: dict[str, Mapping[str, Any]] = {}
+    for row in rows:
+        figures = json.dumps([value for key, value in row.items() if key not in {"swept", "runs"}])
+        known = shown.get(figures)
+        shown[figures] = {**known, "swept": {}} if known else row
+    return list(shown.values())
+
+
+def _cell(metric: Mapping[str, Any] | None, scale: float, digits: int) -> str:
+    if metric is None:
+        return ""
+    spread = f" ± {scale * metric['spread']:.{digits}f}" if metric["spread"] is not None else ""
+    return f"{scale * metric['value']:.{digits}f}{spread}"
+
+
+def _picture(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """Test accuracy and cross entropy over the first swept setting, a line for each value of the others."""
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    panels = zip(figure.subplots(1, 2), (("test accuracy", 100), ("test cross_entropy", 1)), strict=True)
+    settings = list(dict.fromkeys(key for row in rows for key in row["swept"])) or ["system"]
+    students = [row for row in rows if row["kind"] in {"student", "control"}]
+    values = list(dict.fromkeys(row["swept"].get(settings[0], "") for row in students))
+    for axes, (metric, scale) in panels:
+        lines: dict[str, dict[str, Any]] = {}
+        for row in students:
+            others = [
+                f"{key.split('.')[-1]} {row['swept'][key]}" for key in settings[1:] if key in row["swept"]
+            ]
+            line = lines.setdefault(", ".join([row["system"], *others]), {})
+            line[row["swept"].get(settings[0], "")] = row[metric]
+        for label, points in lines.items():
+            places = [values.index(value) for value in points]
+            heights = [scale * point["value"] for point in points.values()]
+            errors = [scale * (point["spread"] or 0.0) for point in points.values()]
+            axes.errorbar(places, heights, errors, marker="o", capsize=3, label=label)
+        _draw_ends(axes, rows, metric, scale)
+        axes.set_xticks(range(len(values)), values)
+        axes.set(xlabel=settings[0], ylabel=f"{metric.replace('_', ' ')}{' (%)' if scale == 100 else ''}")
+    figure.axes[0].legend(fontsize="small")
+    return figure
+
+
+def _draw_ends(axes: Any, rows: Sequence[Mapping[str, Any]], metric: str, scale: float) -> None:
+    """Dotted lines for the mean single and the ensemble, where they are the same in all runs."""
+    for name, colour in _ENDS.items():
+        heights = {row[metric]["value"] for row in rows if row["system"] == name}
+        if len(heights) == 1:
+            axes.axhline(scale * heights.pop(), color=colour, linestyle=":", label=name)

@@ -1,0 +1,45 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from asr_kd.bench.soft_targets import Sample, divergences, fill
+from asr_kd.distillation.soft_targets import TargetSettings
+from asr_kd.frames import FrameIndex
+
+
+def sample(senones: int = 30) -> Sample:
+    random = torch.Generator().manual_seed(0)
+    index = FrameIndex.from_lengths(["a", "b"], ["s", "s"], [7, 4])
+    members = [
+        [(3 * torch.randn(length, senones, generator=random)).log_softmax(1) for _ in range(3)]
+        for length in index.lengths.tolist()
+    ]
+    return Sample(index, np.zeros((11, 4), np.float16), np.zeros(11, np.int32), members)
+
+
+def test_divergences_shrink_with_k_and_vanish_for_all_senones(tmp_path: Path) -> None:
+    found = []
+    for top_k in (2, 10, 29, 30):
+        store = fill(tmp_path / str(top_k), sample(), TargetSettings("arithmetic", top_k, (2.0,), 30))
+        found.append(divergences(store, sample(), 2.0))
+    masses, merged, spread = zip(*found, strict=True)
+    assert list(masses) == sorted(masses, reverse=True) and masses[-1] == 0
+    assert list(spread[:3]) == pytest.approx(sorted(spread[:3], reverse=True), abs=1e-6)
+    assert max(np.abs(merged)) < 1e-4  # float16
+    assert spread[-1] == pytest.approx(0, abs=1e-4)
+
+
+def test_divergence_with_the_rest_spread_evenly_equals_a_dense_sum(tmp_path: Path) -> None:
+    store = fill(tmp_path / "targets", sample(), TargetSettings("arithmetic", 5, (2.0,), 30))
+    total = 0.0
+    for members in sample().members:
+        for frame in range(len(members[0])):
+            mean = np.mean([member[frame].double().exp().numpy() for member in members], 0) ** 0.5
+            p = mean / mean.sum()
+            order = np.argsort(-p)
+            q = p.copy()
+            q[order[5:]] = p[order[5:]].mean()
+            total += float((p * np.log(p / q)).sum()) / 11
+    assert divergences(store, sample(), 2.0)[2] == pytest.approx(total, abs=2e-3)

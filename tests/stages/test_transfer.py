@@ -1,0 +1,126 @@
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from asr_kd import artifacts
+from asr_kd.config import Config, TransferConfig, ViewConfig
+from asr_kd.corpus.manifest import Utterance, write_manifest
+from asr_kd.errors import AsrKdError
+from asr_kd.features.store import open_part
+from asr_kd.stages import transfer
+from tests.stages.test_train import trainable_work
+
+WHOLE = TransferConfig()
+
+
+def chosen(work: Path, **settings: object) -> set[str]:
+    found = TransferConfig(**settings)  # type: ignore[arg-type]
+    labels = work / "align" / "labels" / "train.npy"
+    return transfer.choose(work / "features" / "train", found, labels, seed=0)
+
+
+def test_fractions_are_drawn_by_utterance_and_lie_in_each_other(tmp_path: Path) -> None:
+    trainable_work(tmp_path)
+    sets = [chosen(tmp_path, fraction=fraction) for fraction in (0.01, 0.3, 0.6, 1.0)]
+    assert [len(one) for one in sets] == [1, 6, 12, 20]
+    assert all(smaller < larger for smaller, larger in pairwise(sets))
+
+
+def test_utterances_are_chosen_by_their_labels(tmp_path: Path) -> None:
+    trainable_work(tmp_path)
+    index = open_part(tmp_path / "features" / "train").index
+    labels = np.load(tmp_path / "align" / "labels" / "train.npy")
+    without, among = chosen(tmp_path, without_labels=[3]), chosen(tmp_path, labels=[0, 1, 2, 4])
+    expected = {one for one, span in index.spans() if 3 not in labels[span]}
+    assert without == expected and among == {one for one in expected if -1 not in labels[index.span(one)]}
+
+
+def test_a_view_of_given_frames_is_masked_and_keeps_the_labels(tmp_path: Path) -> None:
+    config = trainable_work(tmp_path)
+    config.views = {"masked": ViewConfig(frequency_masks=1, frequency_width=3)}
+    parts = transfer.training_parts(config, tmp_path, ["masked"])
+    data = transfer.open_parts(parts, None, replace(WHOLE, fraction=0.5), seed=0)
+    originals = [one for one in data.utterances if "~" not in one]
+    copies = [one for one in data.utterances if "~" in one]
+    assert copies == [f"{one}~view-masked" for one in originals]
+    masked = 0
+    for one, copy in zip(originals, copies, strict=True):
+        np.testing.assert_array_equal(data.targets["labels"].of(one), data.targets["labels"].of(copy))
+        same = data.features.of(one) == data.features.of(copy)
+        assert (same | (data.features.of(copy) == 0)).all()
+        masked += int((~same).any())
+    assert masked > 0
+    made = (tmp_path / "features" / "view-masked" / "manifest.json").stat().st_mtime_ns
+    transfer.make_view(config, tmp_path, "masked")
+    assert (tmp_path / "features" / "view-masked" / "manifest.json").stat().st_mtime_ns == made
+    config.views["masked"].frequency_width = 2
+    transfer.make_view(config, tmp_path, "masked")
+    assert (tmp_path / "features" / "view-masked" / "manifest.json").stat().st_mtime_ns != made
+
+
+def write_audio(work: Path, speakers: tuple[str, ...], part: str) -> list[Utterance]:
+    random = np.random.default_rng(0)
+    utterances = []
+    for speaker in speakers:
+        path = work / "audio" / part / speaker / f"{speaker}-1.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, 0.1 * random.standard_normal(8000), 16000)
+        utterances.append(Utterance(path.stem, speaker, str(path), "HI", 0.0, 0.5))
+    return utterances
+
+
+@pytest.fixture
+def with_audio(tmp_path: Path) -> Config:
+    """Half a second of noise for each of two speakers, in the place of the toy recipe's training part."""
+    config = trainable_work(tmp_path)
+    data = tmp_path / "data"
+    data.mkdir()
+    for part, speakers in (("train", ("ann", "bob")), ("dev", ("cat",)), ("test", ("dan",))):
+        write_manifest(data / f"{part}.jsonl", write_audio(tmp_path, speakers, part))
+    with artifacts.create(tmp_path / "features" / "train", {"kind": "features", "audio": True}) as folder:
+        utterances = write_audio(tmp_path, ("ann", "bob"), "train")
+        transfer._extract(config, folder, utterances, None)
+    np.save(tmp_path / "align" / "labels" / "train.npy", np.repeat(np.arange(4), 25).astype(np.int32))
+    return config
+
+
+def test_a_slower_view_is_longer_and_its_labels_with_it(with_audio: Config, tmp_path: Path) -> None:
+    with_audio.views = {"slow": ViewConfig(speed=0.8, volume_decibels=3.0, noise_decibels=[10.0, 20.0])}
+    (original, copy) = transfer.training_parts(with_audio, tmp_path, ["slow"])
+    index = open_part(copy.features).index
+    assert index.ids == ("ann-1~view-slow", "bob-1~view-slow")
+    assert open_part(original.features).index.total_frames == 100
+    labels = copy.load_labels(index)
+    assert len(labels) == index.total_frames and 120 <= len(labels) <= 126
+    assert (np.bincount(labels) >= 30).all() and (np.diff(labels) >= 0).all()
+
+
+def test_unlabelled_audio_has_features_and_no_labels(with_audio: Config, tmp_path: Path) -> None:
+    write_audio(tmp_path, ("eve", "fay"), "unlabelled")
+    with_audio.data.unlabelled = str(tmp_path / "audio" / "unlabelled")
+    part = transfer.training_parts(with_audio, tmp_path, [], unlabelled=True)[1]
+    index = open_part(part.features).index
+    assert index.ids == ("eve-1", "fay-1")
+    assert (part.load_labels(index) == -1).all()
+    with_audio.data.unlabelled = str(tmp_path / "audio" / "test")
+    with pytest.raises(AsrKdError, match="speaker dan is in part test"):
+        transfer.make_unlabelled(with_audio, tmp_path)
+
+
+def test_an_empty_transfer_set_is_refused(tmp_path: Path) -> None:
+    config = trainable_work(tmp_path)
+    parts = transfer.training_parts(config, tmp_path, [])
+    with pytest.raises(AsrKdError, match=r"no utterance of .* is left"):
+        transfer.open_parts(parts, None, replace(WHOLE, labels=[99]), seed=0)
+
+
+def test_what_no_transfer_set_can_be_made_of_is_refused_by_name(tmp_path: Path) -> None:
+    config = trainable_work(tmp_path)
+    config.data.unlabelled = "somewhere"
+    with pytest.raises(AsrKdError, match=r"x\.unlabelled=true with soft_weight=0"):
+        transfer.check_transfer(config, TransferConfig(unlabelled=True), "x", soft=False)
+    transfer.check_transfer(config, TransferConfig(unlabelled=True), "x", soft=True)

@@ -1,0 +1,114 @@
+"""The sweep around the stages, which have tests of their own: what it combines, links and puts together."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asr_kd import artifacts, pipeline, sweep
+from asr_kd.cli import load
+from asr_kd.config import Config
+from asr_kd.errors import AsrKdError
+
+
+def test_settings_with_several_values_are_combined() -> None:
+    fixed, swept = sweep.combine(["seed=1", "a.b=1,2", "models={x: {y: 1}}", "c.d=range(3)"])
+    assert fixed == ["seed=1", "models={x: {y: 1}}"]
+    assert swept[0] == {"a.b": "1", "c.d": "0"} and len(swept) == 6
+    with pytest.raises(AsrKdError, match="give some setting several values"):
+        sweep.combine(["seed=1"])
+    with pytest.raises(AsrKdError, match="sweep: "):
+        sweep.combine(["seed=1,,2"])
+
+
+def test_folders_have_readable_and_different_names() -> None:
+    assert sweep.folder_name({"distill.students.s.temperature": "2", "seed": "0"}) == "temperature=2,seed=0"
+    clash = [
+        sweep.folder_name({"a.seed": "1", "b.seed": "2"}),
+        sweep.folder_name({"b.seed": "1", "a.seed": "2"}),
+    ]
+    assert clash[0] != clash[1]
+    assert len(sweep.folder_name({"a": "x" * 500})) < 150
+    assert "/" not in sweep.folder_name({"data.source": "/data/an4"})
+
+
+def frames_row(name: str, kind: str, accuracy: float) -> dict[str, Any]:
+    metrics = {
+        key: {"value": accuracy, "spread": None} for key in ("accuracy", "cross_entropy", "calibrated")
+    }
+    closed = {"gap_closed": dict.fromkeys(metrics, 0.5)}
+    part = {**metrics, "errors": [7], "frames": 10}
+    return {
+        "name": name,
+        "kind": kind,
+        "runs": [name],
+        "parameters": 1000,
+        "dev": part,
+        "test": part | (closed if kind == "student" else {}),
+    }
+
+
+def test_runs_share_what_is_there_and_end_in_one_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = tmp_path / "exp"
+    with artifacts.create(base / "train" / "member-0", {"kind": "member"}) as folder:
+        (folder / "weights").write_text("w")
+    ran: list[Config] = []
+
+    def run(config: Config) -> None:
+        ran.append(config)
+        if config.stop_stage == "train":
+            return
+        work, student = Path(config.work), config.distill.students["student"]
+        assert (work / "train" / "member-0" / "weights").read_text() == "w"
+        frames = work / "distill" / "frames"
+        frames.mkdir(parents=True, exist_ok=True)
+        accuracy = 0.5 + student.temperature / 100 + student.seed / 1000
+        rows = [frames_row("mean single", "member", 0.5), frames_row("student", "student", accuracy)]
+        (frames / "frames.json").write_text(json.dumps(rows))
+
+    monkeypatch.setattr(pipeline, "run", run)
+    settings = [
+        f"work={base}",
+        "distill.students.student.temperature=2,4",
+        "distill.students.student.seed=0,1",
+    ]
+    folder = sweep.run(["recipe=mini", "name=t", *settings], load)
+    assert folder == base / "sweeps" / "t"
+    assert [one.stop_stage for one in ran] == ["train", *["distill"] * 4]
+    # Earlier stages are the base's; all runs hold the same temperatures, to share one store.
+    assert {(one.stage, tuple(one.distill.temperatures)) for one in ran[1:]} == {("distill", (2.0, 4.0))}
+    rows = json.loads((folder / "sweep.json").read_text())
+    students = [row for row in rows if row["kind"] == "student"]
+    assert [(row["swept"], row["runs"]) for row in students] == [
+        ({"distill.students.student.temperature": "2"}, 2),
+        ({"distill.students.student.temperature": "4"}, 2),
+    ]
+    assert students[1]["test accuracy"]["value"] == pytest.approx(0.5405)
+    assert students[1]["test accuracy"]["spread"] == pytest.approx(0.001 / 2**0.5)
+    table = (folder / "sweep.md").read_text()
+    assert table.count("| mean single |") == 1 and table.count("| student |") == 2
+    assert (folder / "sweep.png").stat().st_size > 1000
+
+
+def test_earlier_settings_begin_at_their_stage() -> None:
+    config = load(["recipe=mini"])
+    assert sweep.first_stage(config, config) == "distill"
+    assert sweep.first_stage(config, replace(config, train=replace(config.train, members=2))) == "train"
+    assert sweep.first_stage(config, replace(config, seed=5)) == "data"
+
+
+def test_a_link_is_replaced_and_what_it_led_to_stays(tmp_path: Path) -> None:
+    made_from = {"kind": "store"}
+    with artifacts.create(tmp_path / "base" / "distill" / "targets", made_from) as folder:
+        (folder / "ids").write_text("base")
+    sweep.link_artifacts(tmp_path / "base", tmp_path / "run")
+    link = tmp_path / "run" / "distill" / "targets"
+    assert link.is_symlink() and artifacts.find(link, made_from)
+    with artifacts.create(link, {"kind": "other"}) as folder:
+        (folder / "ids").write_text("run")
+    assert not link.is_symlink() and (link / "ids").read_text() == "run"
+    assert (tmp_path / "base" / "distill" / "targets" / "ids").read_text() == "base"
