@@ -30,6 +30,10 @@ asr-kd VERB [recipe=NAME] [setting=value ...]
           [format=markdown|json|html] [to=FILE] [seed=0]
              compare systems with the first one: reports (exp/an4/report, or one system of it:
              exp/an4/report:student) or hypotheses (Kaldi text, .ctm, .jsonl), perhaps named: mine=hyp.ctm
+  export-model system=NAME to=FOLDER [lm=NAME]
+             write a decoded system as a folder that recognises speech without torch, and measure it
+  transcribe [--model FOLDER] FILE...
+             speech to words with such a folder; transcribe --help
   settings   print every setting of a recipe with its value
 
 A recipe is a folder of recipes/ or the path of a folder with a recipe.yaml. Every setting that
@@ -105,6 +109,23 @@ def _export_labels(settings: Sequence[str]) -> None:
     align.export_labels(Path(config.work), Path(own["to"]), f".{own.get('format', 'txt')}")
 
 
+def _export_model(settings: Sequence[str]) -> None:
+    from asr_kd.stages import package
+
+    own, config = _load_with(settings, "system", "to", "lm")
+    if not own.keys() >= {"system", "to"}:
+        raise AsrKdError("export-model needs system=NAME and to=FOLDER")
+    package.export_model(config, Path(config.work), own["system"], Path(own["to"]), own.get("lm"))
+
+
+def _transcribe(arguments: Sequence[str]) -> None:
+    from asr_kd.jobs import one_thread_each
+
+    with one_thread_each():  # as they load, numeric libraries choose: threads do not pay for small matrices
+        from asr_kd.runtime import transcribe
+    transcribe.run(arguments)
+
+
 def _compare(arguments: Sequence[str]) -> None:
     from asr_kd.report import compare, compare_page, compare_text
     from asr_kd.scoring.normalise import Normalisation
@@ -162,6 +183,8 @@ VERBS: dict[str, Callable[[Sequence[str]], None]] = {
     "export-data": _export_data,
     "export-labels": _export_labels,
     "compare": _compare,
+    "export-model": _export_model,
+    "transcribe": _transcribe,
     "settings": _settings,
 }
 

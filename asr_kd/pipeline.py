@@ -43,8 +43,9 @@ STAGES = (
     Stage(2, "align", "triphone GMM-HMM, senone labels, priors, decoding graphs"),
     Stage(3, "train", "the members of the ensemble"),
     Stage(4, "distill", "soft targets of the ensemble, students"),
+    Stage(5, "compress", "pruned and quantised students"),
     Stage(6, "decode", "hypotheses and word error rates of every system"),
-    Stage(7, "bench", "real-time factors on one thread"),
+    Stage(7, "bench", "real-time factors, latency and memory on a CPU"),
 )
 
 

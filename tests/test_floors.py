@@ -15,6 +15,8 @@ FLOORS = (
     {"features", "lang", "models", "scoring"},
     {"hmm", "distillation"},
     {"training", "decoding"},
+    {"runtime"},
+    {"compression"},
     {"bench", "report"},
     {"stages"},
     {"pipeline"},

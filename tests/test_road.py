@@ -58,6 +58,8 @@ def test_report_holds_every_system(road: list[str]) -> None:
         "member-1": "member",
         "ensemble": "ensemble",
         "student": "student",
+        "half": "pruned",
+        "half_int8": "int8",
     }
     for system in report["systems"]:
         assert system["metrics"]["test"]["words"] > 0

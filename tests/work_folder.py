@@ -39,7 +39,7 @@ def make_work(work: Path, noise: float = 0.5, members: int = 2, lms: tuple[str, 
         decode=DecodeConfig(acoustic_scales=[0.25, 0.5, 1.0], beams=[10.0, 20.0]),
     )
     random = np.random.default_rng(7)
-    parts = {part: _make_part(work, part, noise, random) for part in ("dev", "test")}
+    parts = {part: _make_part(work, part, noise, random) for part in ("dev", "test", "train")}
     with artifacts.create(work / "data", {"kind": "data"}) as folder:
         (folder / "audio").mkdir()
         for part, utterances in parts.items():

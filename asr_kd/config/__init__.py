@@ -3,6 +3,7 @@
 from asr_kd.config.schema import (
     AlignConfig,
     BenchConfig,
+    CompressConfig,
     Config,
     DataConfig,
     DecodeConfig,
@@ -13,6 +14,8 @@ from asr_kd.config.schema import (
     MiniConfig,
     OptimiserConfig,
     PartsConfig,
+    PruneConfig,
+    QuantiseConfig,
     RealignConfig,
     StudentConfig,
     TeacherConfig,
@@ -24,6 +27,7 @@ from asr_kd.config.schema import (
 __all__ = [
     "AlignConfig",
     "BenchConfig",
+    "CompressConfig",
     "Config",
     "DataConfig",
     "DecodeConfig",
@@ -34,6 +38,8 @@ __all__ = [
     "MiniConfig",
     "OptimiserConfig",
     "PartsConfig",
+    "PruneConfig",
+    "QuantiseConfig",
     "RealignConfig",
     "StudentConfig",
     "TeacherConfig",

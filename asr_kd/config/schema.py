@@ -225,6 +225,39 @@ class DistillConfig:
 
 
 @dataclass
+class PruneConfig:
+    """Stage 5: a smaller network out of a student, by taking away and training what is left."""
+
+    student: str = "student"  # a name of `distill.students`
+    # "structured": whole hidden units; "low_rank": matrices as products of two thin ones; "magnitude": the
+    # smallest weights become zero, which saves bytes and no time
+    method: str = "structured"
+    keep: float = 0.25  # of the multiply-adds; with "magnitude", of the weights
+    rounds: int = 4  # of taking away and training, the first ones taking most (Zhu and Gupta 2017)
+    targets: str = "soft"  # "soft": the ensemble's, as the student was trained; "hard": labels alone
+    optimiser: OptimiserConfig = field(  # of every round
+        default_factory=lambda: OptimiserConfig(epochs=3, peak_learning_rate=1e-3)
+    )
+
+
+@dataclass
+class QuantiseConfig:
+    """Stage 5: a network with matrix products in 8-bit integers."""
+
+    network: str = "student"  # a name of `distill.students` or of `compress.pruned`
+    # of activations: "dynamic": anew for every block of frames; "static": once, on dev
+    method: str = "dynamic"
+
+
+@dataclass
+class CompressConfig:
+    """Stage 5: compressed networks, each a system by its name."""
+
+    pruned: dict[str, PruneConfig] = field(default_factory=dict)
+    int8: dict[str, QuantiseConfig] = field(default_factory=dict)
+
+
+@dataclass
 class DecodeConfig:
     """Stage 6: search and scoring. Scale and beam are tuned on dev, for each system, and frozen for test."""
 
@@ -244,6 +277,7 @@ class BenchConfig:
     passes: int = 5
     seconds_of_audio: float = 300.0  # of the test part
     threads: int = 1
+    peers: bool = True  # measure other recognisers too, where they are installed (extra `bench`)
 
 
 @dataclass
@@ -268,5 +302,6 @@ class Config:
     views: dict[str, ViewConfig] = field(default_factory=dict)
     train: TrainConfig = field(default_factory=TrainConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
+    compress: CompressConfig = field(default_factory=CompressConfig)
     decode: DecodeConfig = field(default_factory=DecodeConfig)
     bench: BenchConfig = field(default_factory=BenchConfig)

@@ -15,6 +15,7 @@ _SECTIONS: dict[str, tuple[str, ...]] = {
     "align": ("align", "lms", "seed"),
     "train": ("train", "seed"),
     "distill": ("distill", "seed"),
+    "compress": ("compress", "seed"),
     "decode": ("decode",),
     "bench": ("bench",),
 }

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from asr_kd.decoding.decode import split_utterances
+from asr_kd.decoding.network import NETWORK_FILE, OnnxNetwork
 from asr_kd.decoding.systems import System
 from asr_kd.distillation.teachers import LoadedTeachers, Teachers
 from asr_kd.errors import AsrKdError
@@ -92,6 +93,21 @@ class NetworkScorer:
         return posteriors.numpy() - self._log_priors, posteriors
 
 
+class OnnxScorer:
+    """An exported network; scores as of `NetworkScorer`."""
+
+    def __init__(self, system: System, log_priors: np.ndarray) -> None:
+        self._network = OnnxNetwork(system.models[0] / NETWORK_FILE)
+        check_senones(system, self._network.senones, log_priors)
+        self._log_priors = log_priors
+        self.parameter_count = self._network.parameters
+
+    def __call__(self, fbank: np.ndarray, mfcc: np.ndarray) -> tuple[np.ndarray, torch.Tensor]:
+        """See `Scorer`."""
+        posteriors = self._network.log_posteriors(fbank)
+        return posteriors - self._log_priors, torch.from_numpy(posteriors)
+
+
 class GmmScorer:
     """The alignment model. Score: log likelihood; posteriors by Bayes' rule with the senone priors."""
 
@@ -118,6 +134,8 @@ def load_scorer(system: System, labels: Path, device: str) -> Scorer:
     log_priors = read_log_priors(labels)
     if system.kind == "gmm":
         return GmmScorer(system, log_priors)
+    if system.kind == "int8":
+        return OnnxScorer(system, log_priors)
     return NetworkScorer(system, log_priors, device)
 
 

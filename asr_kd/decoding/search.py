@@ -9,6 +9,8 @@ import numpy as np
 from asr_kd.decoding.graph import Graph
 from asr_kd.errors import AsrKdError
 
+_ARC_FIELDS = 4  # at least, of an arc in a transducer's text; a final state has fewer
+
 
 @dataclass(frozen=True)
 class SearchSettings:
@@ -36,6 +38,19 @@ class Hypothesis:
 
     words: tuple[str, ...]
     final: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    """The best path, frame by frame.
+
+    Attributes:
+        words: recognised, each with the frame at which the graph gives it out: in its word or just before.
+        senones: ``(frames,)`` int32.
+    """
+
+    words: tuple[tuple[str, int], ...]
+    senones: np.ndarray
 
 
 class Search:
@@ -66,16 +81,47 @@ class Search:
         Raises:
             AsrKdError: the scores do not fit the graph, are not finite, or the search failed.
         """
+        self.start()
+        self.advance(name, scores)
+        return self.hypothesis(name)
+
+    def start(self) -> None:
+        """Begin an utterance, to be searched piece by piece; the words are those of the whole at once."""
+        self._decoder.init_decoding()
+
+    def advance(self, name: str, scores: np.ndarray) -> None:
+        """Search the next frames of the utterance; arguments as of `__call__`."""
         self._check(name, scores)
         scaled = np.ascontiguousarray(scores, dtype=np.float32) * self._scale
-        decodable = kaldi_decoder.DecodableCtc(scaled)
-        self._decoder.decode(decodable)
+        self._decoder.advance_decoding(kaldi_decoder.DecodableCtc(scaled, self._decoder.num_frames_decoded()))
+
+    def hypothesis(self, name: str) -> Hypothesis:
+        """The best words of the frames so far."""
         final = self._decoder.reached_final()
+        _, _, labels, _ = kaldifst.get_linear_symbol_sequence(self._best_path(name))
+        return Hypothesis(tuple(self._graph.words[label] for label in labels), final)
+
+    def path(self, name: str) -> Path:
+        """The best path of the frames so far."""
+        senones: list[int] = []
+        words: list[tuple[str, int]] = []
+        # The only way to the arcs of a lattice in Python is its text: `state next input output [weights]`.
+        for line in self._best_path(name).to_str(show_weight_one=True).splitlines():
+            fields = line.split()
+            if len(fields) < _ARC_FIELDS:  # a final state
+                continue
+            senone, word = int(fields[2]) - 1, int(fields[3])
+            if word:
+                words.append((self._graph.words[word], len(senones)))
+            if senone >= 0:
+                senones.append(senone)
+        return Path(tuple(words), np.array(senones, np.int32))
+
+    def _best_path(self, name: str) -> kaldifst.Lattice:
         found, path = self._decoder.get_best_path()
         if not found:
             raise AsrKdError(f"{name}: the search lost every path; give a larger beam (decode.beams)")
-        _, _, labels, _ = kaldifst.get_linear_symbol_sequence(path)
-        return Hypothesis(tuple(self._graph.words[label] for label in labels), final)
+        return path
 
     def _check(self, name: str, scores: np.ndarray) -> None:
         # The decoder checks nothing: too few columns would be searched silently, beyond the matrix.

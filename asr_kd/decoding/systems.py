@@ -1,5 +1,6 @@
 """The systems of a recipe: what is decoded, by name, and the models each consists of."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,7 +11,7 @@ from asr_kd.distillation.weights import read_weights
 from asr_kd.errors import AsrKdError
 from asr_kd.layout import member_folders, student_folder
 
-Kind = Literal["gmm", "member", "ensemble", "student"]
+Kind = Literal["gmm", "member", "ensemble", "student", "pruned", "int8"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def recipe_systems(config: Config, work: Path) -> list[System]:
     """All systems of a recipe, in the order of the report; an ensemble only where there are two teachers.
 
     Raises:
-        AsrKdError: a student has the name of another system.
+        AsrKdError: two systems have one name.
     """
     members = tuple(member_folders(config, work))
     # Labels and graph of another toolkit come without a model of ours.
@@ -50,10 +51,26 @@ def recipe_systems(config: Config, work: Path) -> list[System]:
         average = config.distill.average
         weights = read_weights(work) if average == "log-linear" else None
         systems.append(System("ensemble", "ensemble", models, average, weights, mappings))
-    taken = {system.name for system in systems} & set(config.distill.students)
+    systems += [System(name, "student", (student_folder(work, name),)) for name in config.distill.students]
+    systems += [System(name, "pruned", (work / "compress" / name,)) for name in config.compress.pruned]
+    systems += [System(name, "int8", (work / "compress" / name,)) for name in config.compress.int8]
+    taken = [name for name, count in Counter(system.name for system in systems).items() if count > 1]
     if taken:
         raise AsrKdError(
-            f"distill.students: {min(taken)!r} is the name of another system; choose another name"
+            f"distill.students, compress: {min(taken)!r} is the name of another system; choose another name"
         )
-    systems += [System(name, "student", (student_folder(work, name),)) for name in config.distill.students]
     return systems
+
+
+def network_folder(config: Config, work: Path, name: str, setting: str) -> Path:
+    """Where the student or pruned network called `name` lies.
+
+    Raises:
+        AsrKdError: there is none; names the `setting` that asks for it.
+    """
+    if name in config.distill.students:
+        return student_folder(work, name)
+    if name in config.compress.pruned:
+        return work / "compress" / name
+    known = ", ".join([*config.distill.students, *config.compress.pruned])
+    raise AsrKdError(f"{setting}={name}: there is no such student or pruned network; there are {known}")

@@ -133,6 +133,17 @@ class KaldiHmm:
         )
         return {(*owner, pdf): transition for transition, (owner, pdf) in pairs if transition}
 
+    def senone_phones(self) -> list[tuple[frozenset[str], bool]]:
+        """By senone: the phones whose state it is (several where rare ones are tied), and if their first."""
+        names: list[set[str]] = [set() for _ in range(self.pdfs)]
+        first = [False] * self.pdfs
+        for pdf, (phone, state, _) in zip(
+            self.pdf_of_transition[1:], self.owner_of_transition[1:], strict=True
+        ):
+            names[pdf].add(self.definition.phones.names[phone - 1])
+            first[pdf] = bool(state == 0)
+        return [(frozenset(phones), starts) for phones, starts in zip(names, first, strict=True)]
+
     def h_transducer(
         self, windows: list[list[int]], transition_scale: float
     ) -> tuple[kaldifst.StdVectorFst, list[int]]:

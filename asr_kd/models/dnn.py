@@ -30,7 +30,28 @@ class DnnSettings(ModelSettings):
         self.require("dropout", 0.0 <= self.dropout < 1.0, "in [0, 1)")
 
 
-class Dnn(AcousticModel):
+class WindowedNetwork(AcousticModel):
+    """Layers that see a window of frames as one row.
+
+    Attributes:
+        window: frames.
+        layers: from ``(rows, window * input_dims)`` to ``(rows, senones)``.
+    """
+
+    window: int
+    layers: nn.Sequential
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """See `AcousticModel.forward`."""
+        batch, _, dims = frames.shape
+        # (batch, n, dims, window) -> (batch * n, window * dims): one row a window, frame after frame. With
+        # n = 1 the row is the input itself and nothing is copied.
+        windows = frames.unfold(1, self.window, 1).transpose(2, 3)
+        logits = self.layers(windows.reshape(-1, self.window * dims))
+        return logits.view(batch, -1, self.senones)
+
+
+class Dnn(WindowedNetwork):
     """Rectified linear layers on a window of frames."""
 
     def __init__(self, settings: DnnSettings, input_dims: int, senones: int) -> None:
@@ -50,12 +71,3 @@ class Dnn(AcousticModel):
             width = settings.hidden_units
         layers["output"] = nn.Linear(width, senones)
         self.layers = nn.Sequential(layers)
-
-    def forward(self, frames: Tensor) -> Tensor:
-        """See `AcousticModel.forward`."""
-        batch, _, dims = frames.shape
-        # (batch, n, dims, window) -> (batch * n, window * dims): one row a window, frame after frame. With
-        # n = 1 the row is the input itself and nothing is copied.
-        windows = frames.unfold(1, self.window, 1).transpose(2, 3)
-        logits = self.layers(windows.reshape(-1, self.window * dims))
-        return logits.view(batch, -1, self.senones)

@@ -10,11 +10,13 @@ import yaml
 
 from asr_kd.errors import AsrKdError
 from asr_kd.models.base import AcousticModel, ModelSettings
+from asr_kd.models.compressed_dnn import CompressedDnn, CompressedDnnSettings
 from asr_kd.models.dnn import Dnn, DnnSettings
 from asr_kd.models.tdnn import Tdnn, TdnnSettings
 
 KINDS: dict[str, tuple[type[ModelSettings], type[AcousticModel]]] = {
     "dnn": (DnnSettings, Dnn),
+    "compressed_dnn": (CompressedDnnSettings, CompressedDnn),
     "tdnn": (TdnnSettings, Tdnn),
 }
 PRESETS = files("asr_kd.config") / "models"

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -16,9 +17,21 @@ WEIGHTS_FILE = "model.safetensors"
 DESCRIPTION_FILE = "model.json"
 
 
-def save_model(folder: Path, model: AcousticModel) -> None:
-    """Write ``model.safetensors`` and ``model.json`` (`AcousticModel.description`) into `folder`."""
+# A sparse tensor is stored as which of its values are not zero, a bit each, and these values in turn.
+_MASK, _VALUES = ".nonzero", ".values"
+
+
+def save_model(folder: Path, model: AcousticModel, sparse: bool = False) -> None:
+    """Write ``model.safetensors`` and ``model.json`` (`AcousticModel.description`) into `folder`.
+
+    Args:
+        folder: where to.
+        model: of any registered kind.
+        sparse: leave the zeros of matrices out.
+    """
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    if sparse:
+        weights = _without_zeros(weights)
     save_file(weights, folder / WEIGHTS_FILE)
     text = json.dumps(model.description(), indent=1)
     (folder / DESCRIPTION_FILE).write_text(text + "\n", encoding="utf-8")
@@ -39,6 +52,7 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> AcousticMode
         raise AsrKdError(
             f"{path} cannot be read as safetensors ({error}); train the model again or copy it anew"
         ) from error
+    weights = _with_zeros(path, weights, model.state_dict())
     _check_weights(path, weights, model.state_dict())
     model.load_state_dict(weights, assign=True)
     return model.to(device).eval()
@@ -88,3 +102,31 @@ def _check_weights(path: Path, found: dict[str, torch.Tensor], expected: dict[st
             )
         if not torch.isfinite(got).all():
             raise AsrKdError(f"{path}: weight {name} has values that are not finite; train the model again")
+
+
+def _without_zeros(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    stored = {}
+    for name, weight in weights.items():
+        if weight.dim() < 2:
+            stored[name] = weight
+            continue
+        nonzero = weight != 0
+        stored[name + _MASK] = torch.from_numpy(np.packbits(nonzero.numpy().ravel()))
+        stored[name + _VALUES] = weight[nonzero]
+    return stored
+
+
+def _with_zeros(
+    path: Path, stored: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    weights = dict(stored)
+    for name in [name.removesuffix(_MASK) for name in stored if name.endswith(_MASK)]:
+        bits, values = weights.pop(name + _MASK), weights.pop(name + _VALUES, None)
+        shape = expected[name].shape if name in expected else torch.Size([0])
+        nonzero = torch.from_numpy(np.unpackbits(bits.numpy(), count=shape.numel()).astype(bool))
+        if values is None or values.shape != (int(nonzero.sum()),):
+            raise AsrKdError(f"{path}: the sparse weight {name} does not fit its {DESCRIPTION_FILE}")
+        weights[name] = (
+            torch.zeros(shape.numel(), dtype=values.dtype).masked_scatter(nonzero, values).view(shape)
+        )
+    return weights

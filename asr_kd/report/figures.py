@@ -151,7 +151,12 @@ def _ends(metrics: Mapping[str, Any]) -> list[float]:
 
 def _read_log(work: Path, kind: str, name: str) -> list[dict[str, Any]]:
     """The lines of a network's training log that measure dev."""
-    path = work / {"member": "train", "student": "distill"}.get(kind, "") / name / "log.jsonl"
+    path = (
+        work
+        / {"member": "train", "student": "distill", "pruned": "compress"}.get(kind, "")
+        / name
+        / "log.jsonl"
+    )
     if not path.is_file():
         return []
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -75,6 +75,6 @@ def _fingerprints(work: Path, results: Results) -> dict[str, str]:
     if results.of_kind("student"):
         folders.append(work / "distill" / "targets")
     if results.bench:
-        folders.append(work / "bench")
+        folders += [work / "bench", work / "bench-deployed"]
     found = [artifact for folder in folders for artifact in finished(folder)]
     return {artifact.path.relative_to(work).as_posix(): artifact.digest for artifact in found}

@@ -75,13 +75,14 @@ _FONT = re.compile(r"font-family: [^;\"]*; ?")  # the page's own is taken instea
 
 
 def system_colours(kinds: Mapping[str, str]) -> dict[str, str]:
-    """The name of every system's colour: one for each kind, but students apart.
+    """The name of every system's colour: one for each kind, but students and what was made of them apart.
 
     Args:
         kinds: of the systems by name, in the order of the report.
     """
     students = cycle(STUDENTS)
-    return {name: next(students) if kind == "student" else kind for name, kind in kinds.items()}
+    apart = {"student", "pruned", "int8"}
+    return {name: next(students) if kind in apart else kind for name, kind in kinds.items()}
 
 
 def variables(palette: dict[str, str]) -> str:

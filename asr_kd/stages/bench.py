@@ -3,15 +3,15 @@
 import json
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from asr_kd import artifacts
+from asr_kd.bench.material import choose_utterances, processor
 from asr_kd.bench.realtime import Bench, run_bench, summarise
 from asr_kd.config import Config
-from asr_kd.corpus.audio import audio_info
-from asr_kd.corpus.manifest import Utterance, read_manifest
+from asr_kd.corpus.manifest import read_manifest
 from asr_kd.decoding.search import SearchSettings
 from asr_kd.decoding.systems import System, recipe_systems
 from asr_kd.errors import AsrKdError
@@ -20,25 +20,33 @@ from asr_kd.jobs import map_processes
 from asr_kd.models.storage import read_description
 from asr_kd.progress import say
 from asr_kd.report.results import headline_lm
+from asr_kd.stages import bench_deployed
 
 
 def run(config: Config, work: Path) -> None:
-    """Write ``bench/bench.json``.
+    """Write ``bench/bench.json``, and ``bench-deployed`` of exported systems.
 
     Raises:
         AsrKdError: a system is not known, or was not decoded.
     """
+    if config.bench.passes < 1 or config.bench.threads < 1:
+        raise AsrKdError("bench.passes and bench.threads: give at least 1")
+    _measure_systems(config, work)
+    test = read_manifest(work / "data" / "test.jsonl")
+    utterances = choose_utterances(test, config.bench.seconds_of_audio)
+    bench_deployed.run(config, work, headline_lm(config), utterances, processor())
+
+
+def _measure_systems(config: Config, work: Path) -> None:
     systems = choose_systems(config, work)
     lm = headline_lm(config)
     decodings = {system.name: artifacts.Artifact(work / "decode" / lm / system.name) for system in systems}
-    if config.bench.passes < 1 or config.bench.threads < 1:
-        raise AsrKdError("bench.passes and bench.threads: give at least 1")
     settings = {
         "bench": asdict(config.bench),
         "features": asdict(config.features),
         "systems": list(decodings),
         "lm": lm,
-        "processor": _processor(),
+        "processor": processor(),
     }
     graph = artifacts.Artifact(work / "align" / f"graph-{lm}")
     made_from = artifacts.fingerprint("bench", settings, {**decodings, "graph": graph})
@@ -76,7 +84,7 @@ def run(config: Config, work: Path) -> None:
         "passes": config.bench.passes,
         "threads": config.bench.threads,
         "machine": platform.machine(),
-        "processor": _processor(),
+        "processor": processor(),
         "systems": rows,
     }
     with artifacts.create(work / "bench", made_from) as folder:
@@ -111,20 +119,6 @@ def _same_architecture(systems: Sequence[System]) -> dict[str, list[str]]:
     return alike
 
 
-def choose_utterances(utterances: Sequence[Utterance], seconds: float) -> list[Utterance]:
-    """Utterances of about so many seconds together, spread evenly; all of them if they are no longer."""
-    known = [_with_duration(utterance) for utterance in utterances]
-    total = sum(utterance.duration_seconds or 0.0 for utterance in known)
-    wanted = min(len(known), max(1, round(len(known) * seconds / total)))
-    return [known[place * len(known) // wanted] for place in range(wanted)]
-
-
-def _with_duration(utterance: Utterance) -> Utterance:
-    if utterance.duration_seconds is not None:
-        return utterance
-    return replace(utterance, duration_seconds=audio_info(utterance.audio).seconds - utterance.start_seconds)
-
-
 def _bench(config: Config, work: Path, lm: str, systems: Sequence[tuple[System, dict[str, Any]]]) -> Bench:
     return Bench(
         tuple(
@@ -143,10 +137,3 @@ def _bench(config: Config, work: Path, lm: str, systems: Sequence[tuple[System, 
 def _read_metrics(path: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return content
-
-
-def _processor() -> str:
-    """The processor's model, where the system tells."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")

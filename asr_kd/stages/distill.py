@@ -72,6 +72,15 @@ class TeachersOfRecipe:
     inputs: dict[str, str]
 
 
+def student_job(config: Config, work: Path, name: str) -> TrainingJob:
+    """The training of one student; the soft targets that it needs are made where they are missing."""
+    teachers, student = make_teachers(config, work), config.distill.students[name]
+    parts = training_parts(config, work, student.transfer.views, student.transfer.unlabelled)
+    soft = parts if student.soft_weight > 0 else []
+    stores = {part.name: make_targets(config, work, teachers, part) for part in soft}
+    return _student(config, work, name, teachers, parts, stores)
+
+
 def make_teachers(config: Config, work: Path) -> TeachersOfRecipe:
     """The members and `distill.teachers`; log-linear weights are learnt where they are missing."""
     models, mappings = teacher_models(config, work)

@@ -71,6 +71,13 @@ def open_labelled(work: Path, part: str) -> FrameData:
     )
 
 
+def dev_features(work: Path, utterances: int) -> list[np.ndarray]:
+    """The features ``(frames, dims)`` of so many dev utterances, spread over its speakers."""
+    part = open_part(work / "features" / "dev")
+    step = max(1, len(part.index) // utterances)
+    return [part.fbank[part.index.span(place)] for place in range(0, len(part.index), step)]
+
+
 def _member(config: Config, work: Path, number: int, folder: Path, parts: list[TransferPart]) -> TrainingJob:
     settings, names = config.train.optimiser, config.train.models
     model = named_settings(config.models, names[number % len(names)], "train.models")

@@ -1,8 +1,9 @@
 from pathlib import Path
 
+import kaldifst
 import pytest
 
-from asr_kd.decoding.graph import load_graph
+from asr_kd.decoding.graph import Graph, load_graph
 from asr_kd.errors import AsrKdError
 from tests.decoding.graphs import write_graph
 
@@ -11,6 +12,12 @@ def test_words_and_highest_label(tmp_path: Path) -> None:
     graph = load_graph(write_graph(tmp_path, ["YES", "NO"]))
     assert graph.words == {0: "<eps>", 1: "YES", 2: "NO"}
     assert graph.highest_input_label() == 3
+
+
+def test_highest_label_of_a_graph_with_epsilons() -> None:
+    text = "0 1 0 1 0.5\n0 2 7 0\n1 2 3 2 1\n2 2 5 0\n2 0\n"
+    fst = kaldifst.compile(text, acceptor=False)
+    assert Graph(kaldifst.StdConstFst(fst), {}).highest_input_label() == 7
 
 
 def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:

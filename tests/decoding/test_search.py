@@ -85,3 +85,23 @@ def test_half_precision_scores_are_accepted(graph: Graph) -> None:
 def test_unfit_scores_are_refused_by_utterance(graph: Graph, scores: np.ndarray, message: str) -> None:
     with pytest.raises(AsrKdError, match=f"u7: .*{message}"):
         Search(graph, 3, WIDE)("u7", scores)
+
+
+def test_pieces_of_an_utterance_are_the_whole(graph: Graph) -> None:
+    scores = np.random.default_rng(8).standard_normal((40, 3)).astype(np.float32)
+    search = Search(graph, 3, WIDE)
+    whole = search("whole", scores)
+    search.start()
+    for piece in np.split(scores, [1, 2, 17, 30]):
+        search.advance("pieces", piece)
+    assert search.hypothesis("pieces") == whole
+
+
+def test_path_has_a_senone_a_frame_and_words_where_they_begin(graph: Graph) -> None:
+    labels = [0, 0, 2, 1, 1, 1, 2, 1, 2]
+    search = Search(graph, 3, WIDE)
+    search.start()
+    search.advance("x", 20 * np.eye(3, dtype=np.float32)[labels])
+    path = search.path("x")
+    assert path.senones.tolist() == labels
+    assert path.words == (("A", 0), ("B", 3), ("B", 7))

@@ -12,7 +12,7 @@ def test_unknown_setting_is_refused_by_name_with_the_known_ones() -> None:
 
 
 def test_unknown_kind_and_preset_are_refused_by_name() -> None:
-    with pytest.raises(AsrKdError, match="'lstm'; known kinds: dnn, tdnn"):
+    with pytest.raises(AsrKdError, match="'lstm'; known kinds: compressed_dnn, dnn, tdnn"):
         build({"kind": "lstm"}, 40, 10)
     with pytest.raises(AsrKdError, match=r"no preset 'hinton2014'.*hinton2015"):
         build({"preset": "hinton2014"}, 40, 10)

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from asr_kd import artifacts
+from asr_kd.bench.material import choose_utterances
 from asr_kd.config import Config
 from asr_kd.corpus.manifest import Utterance
 from asr_kd.errors import AsrKdError
@@ -64,6 +65,6 @@ def test_systems_by_name(recipe: tuple[Config, Path]) -> None:
 
 def test_utterances_are_spread_over_the_part() -> None:
     known = [Utterance(str(number), "s", "", "", 0.0, 2.0) for number in range(10)]
-    assert [one.id for one in bench.choose_utterances(known, 8.0)] == ["0", "2", "5", "7"]
-    assert bench.choose_utterances(known, 300.0) == known
-    assert len(bench.choose_utterances(known, 0.1)) == 1
+    assert [one.id for one in choose_utterances(known, 8.0)] == ["0", "2", "5", "7"]
+    assert choose_utterances(known, 300.0) == known
+    assert len(choose_utterances(known, 0.1)) == 1

@@ -1,0 +1,122 @@
+"""What every step of compression costs: a table and a picture."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+_COLOURS = {
+    "member": "tab:blue",
+    "ensemble": "tab:green",
+    "student": "tab:red",
+    "pruned": "tab:orange",
+    "int8": "tab:purple",
+}
+
+
+def render_pareto(content: Mapping[str, Any]) -> str:
+    """``deployed.md``: every system's size, quality and speed, then the recognisers as they are shipped."""
+    quality = _table(
+        ("system", "parameters", "weights, bytes", "frame accuracy %", "cross entropy", "WER %",
+         "RTF in torch", "RTF as shipped", "WER % as shipped"),
+        [
+            (
+                point["system"],
+                f"{point['parameters']:,}",
+                f"{point['bytes']:,}",
+                _percent(point["frame_accuracy"]),
+                "-" if point["cross_entropy"] is None else f"{point['cross_entropy']:.3f}",
+                _percent(point["wer"]),
+                _factor(point["torch_rtf"]),
+                _factor(point["deployed_rtf"]),
+                _percent(point["deployed_wer"]),
+            )
+            for point in content["pareto"]
+        ],
+    )  # fmt: skip
+    speed = _table(
+        ("system", "threads", "WER %", "RTF (quartiles)", "times real time", "network", "search",
+         "utterance ms p50 / p90 / p99", "latency ms p50 / p90 / p99", "first words s", "memory MB",
+         "folder MB"),
+        [_speed_row(row) for row in content["systems"]],
+    )  # fmt: skip
+    machine = content["machine"]
+    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    return f"""# Exported systems
+
+## Size, quality, speed
+
+{quality}
+
+Quality is that of stage decode on the whole test part, where every speaker's mean and variance are known
+beforehand. As shipped a recogniser knows nothing of the speaker; its WER is that of the measured passes.
+
+## As shipped
+
+{speed}
+
+{content["utterances"]} utterances of the {content["part"]} part, {content["audio_seconds"]:.0f} s, language model {content["lm"]};
+{content["passes"]} passes, interleaved, after one that does not count. Real-time factor: wall time by audio time, audio in
+memory to words. Latency: from the last samples of a stream to its final words. First words: from the start of
+Python to the words of a file of about 3 s. Memory: the most that this process held.
+
+{machine["processor"]} ({machine["architecture"]}, {machine["cores"]} cores, load {machine["load_average"]:.1f}), {machine["measured"]};
+{versions}
+"""  # noqa: E501
+
+
+def draw_pareto(path: Path, points: Sequence[Mapping[str, Any]]) -> None:
+    """Cross entropy and WER against the bytes of the weights."""
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    for axes, (key, scale, label) in zip(
+        figure.subplots(1, 2),
+        (("cross_entropy", 1.0, "test cross entropy a frame"), ("wer", 100.0, "test WER in %")),
+        strict=True,
+    ):
+        for point in points:
+            if point[key] is None:
+                continue
+            axes.plot(point["bytes"], scale * point[key], "o", color=_COLOURS[point["kind"]])
+            if point["kind"] != "member":
+                place = (point["bytes"], scale * point[key])
+                axes.annotate(point["system"], place, xytext=(5, 3), textcoords="offset points", fontsize=8)
+        axes.set_xscale("log")
+        axes.margins(x=0.25)
+        axes.set_xlabel("bytes of weights")
+        axes.set_ylabel(label)
+    figure.savefig(path, dpi=100)
+
+
+def _speed_row(row: Mapping[str, Any]) -> tuple[str, ...]:
+    rtf, fresh = row["rtf"], row.get("fresh_process")
+    total = rtf["total"]
+    return (
+        row["system"],
+        str(row["threads"]),
+        _percent(row["wer"]),
+        f"{total['median']:.4f} ({total['low']:.4f} - {total['high']:.4f})",
+        f"{row['times_real_time']:.0f}",
+        *(f"{rtf[phase]['median']:.4f}" if phase in rtf else "-" for phase in ("acoustic", "search")),
+        *(_milliseconds(row[key]) for key in ("utterance_seconds", "latency_seconds")),
+        f"{fresh['first_words_seconds']:.2f}" if fresh else "-",
+        f"{fresh['peak_memory_bytes'] / 1e6:.0f}" if fresh else "-",
+        f"{row['bytes']['total'] / 1e6:.1f}" if "bytes" in row else "-",
+    )
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    rule = ["---", *["--:"] * (len(header) - 1)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
+
+
+def _percent(fraction: float | None) -> str:
+    return "-" if fraction is None else f"{100 * fraction:.2f}"
+
+
+def _factor(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _milliseconds(values: Mapping[str, float] | None) -> str:
+    return "-" if values is None else " / ".join(f"{1000 * value:.0f}" for value in values.values())

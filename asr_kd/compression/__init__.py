@@ -1,0 +1,1 @@
+"""Smaller and faster networks out of trained ones: pruning, low rank, export, quantisation."""

@@ -1,0 +1,80 @@
+"""An exported network: ONNX Runtime in the place of torch."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from asr_kd.errors import AsrKdError
+
+NETWORK_FILE = "network.onnx"
+INPUT, OUTPUT = "frames", "logits"
+# Output frames of one call. Networks quantised dynamically take their scales from what one call sees: with a
+# fixed size, counted from the first frame, a stream and a file give the same numbers. On one thread 32 frames
+# at a time cost at most 5 % more than a whole utterance.
+BLOCK_FRAMES = 32
+
+
+class OnnxNetwork:
+    """Frames in, senone posteriors out.
+
+    Attributes:
+        left_context: frames that an output frame sees before itself.
+        right_context: frames that it sees after itself.
+        input_dims: features of one frame.
+        senones: classes.
+        parameters: trained numbers.
+    """
+
+    def __init__(self, path: Path, threads: int = 1) -> None:
+        """Load the network in `path`, to compute with so many threads.
+
+        Raises:
+            AsrKdError: the file is missing, damaged, or was not written by our export.
+        """
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.log_severity_level = 3  # errors; warnings are about devices that are not asked for
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+            known = self._session.get_modelmeta().custom_metadata_map
+            self.left_context, self.right_context = int(known["left_context"]), int(known["right_context"])
+            self.input_dims, self.senones = int(known["input_dims"]), int(known["senones"])
+            self.parameters = int(known["parameters"])
+        except Exception as error:  # ONNX Runtime raises bare exceptions of many types
+            reason = str(error).splitlines()[0]
+            raise AsrKdError(f"{path} is not a network exported by this program ({reason})") from error
+
+    def logits(self, padded: np.ndarray) -> np.ndarray:
+        """``(left_context + n + right_context, input_dims)`` float32 -> ``(n, senones)`` float32."""
+        result: np.ndarray = self._session.run([OUTPUT], {INPUT: padded[None]})[0][0]
+        return result
+
+    def log_posteriors(self, features: np.ndarray) -> np.ndarray:
+        """Natural logarithms of the senone posteriors of one utterance, `BLOCK_FRAMES` frames at a time.
+
+        Args:
+            features: ``(frames, input_dims)``, any floating type; beyond the edges the first and last repeat.
+
+        Returns:
+            ``(frames, senones)`` float32.
+        """
+        if not len(features):
+            return np.empty((0, self.senones), np.float32)
+        padding = ((self.left_context, self.right_context), (0, 0))
+        padded = np.pad(features.astype(np.float32), padding, mode="edge")
+        context = self.left_context + self.right_context
+        pieces = [
+            self.logits(padded[start : min(start + BLOCK_FRAMES, len(features)) + context])
+            for start in range(0, len(features), BLOCK_FRAMES)
+        ]
+        return log_softmax(np.concatenate(pieces))
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Normalised logarithms along the last axis, the type of `logits`."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    normalised: np.ndarray = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return normalised

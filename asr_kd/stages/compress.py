@@ -1,0 +1,111 @@
+"""Stage 5, compress: smaller networks out of students, and networks in 8-bit integers."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+from asr_kd.artifacts import Artifact, create, find, fingerprint
+from asr_kd.compression.export import compare, export_checked
+from asr_kd.compression.fine_tuning import CompressionJob, check_settings, run_jobs
+from asr_kd.compression.quantise import check_method, quantise
+from asr_kd.config import Config, PruneConfig, QuantiseConfig
+from asr_kd.decoding.network import NETWORK_FILE, OnnxNetwork
+from asr_kd.decoding.systems import network_folder
+from asr_kd.errors import AsrKdError
+from asr_kd.jobs import resolve_workers
+from asr_kd.layout import student_folder
+from asr_kd.models.devices import resolve_device
+from asr_kd.models.storage import load_model
+from asr_kd.progress import say
+from asr_kd.seeding import derive_seed
+from asr_kd.stages import distill
+from asr_kd.stages.train import data_artifacts, dev_features, open_labelled
+from asr_kd.training.data import FrameData
+from asr_kd.training.jobs import optimiser_fingerprint
+from asr_kd.training.objectives import HardObjective, Objective
+
+CHECK_UTTERANCES = 50  # of dev: what exports are compared on and scales are calibrated with
+AGREEMENT_FILE = "export.json"
+
+
+def run(config: Config, work: Path) -> None:
+    """Write ``compress/<name>`` for all of `compress.pruned` and `compress.int8`.
+
+    Raises:
+        AsrKdError: a setting means nothing, a network cannot be compressed so, or an export is not true.
+    """
+    settings = config.compress
+    if not settings.pruned and not settings.int8:
+        say("compress: the recipe compresses nothing")
+        return
+    for name, pruned in settings.pruned.items():
+        check_settings(name, pruned)
+        if pruned.student not in config.distill.students:
+            raise AsrKdError(f"compress.pruned.{name}.student={pruned.student}: there is no such student")
+    jobs = [_job(config, work, name, pruned) for name, pruned in sorted(settings.pruned.items())]
+    run_jobs(jobs, resolve_workers(config.workers))
+    for name, quantised in sorted(settings.int8.items()):
+        _quantise(config, work, name, quantised)
+
+
+def _job(config: Config, work: Path, name: str, settings: PruneConfig) -> CompressionJob:
+    inputs: dict[str, Artifact | str] = {"student": Artifact(student_folder(work, settings.student))}
+    objective: Objective
+    open_data: Callable[[], tuple[FrameData, FrameData]]
+    if settings.targets == "soft":
+        student = distill.student_job(config, work, settings.student)
+        objective, open_data = student.objective, student.open_data
+        inputs |= student.made_from["inputs"]
+        trained_for = student.made_from["settings"]
+    else:
+        objective, open_data = HardObjective(settings.optimiser.label_smoothing), partial(_open_hard, work)
+        inputs |= data_artifacts(work)
+        trained_for = "labels"
+    seed = derive_seed(config.seed, "compress", name)
+    content = {
+        **asdict(settings),
+        "optimiser": optimiser_fingerprint(settings.optimiser),
+        "trained_for": trained_for,
+        "seed": seed,
+    }
+    return CompressionJob(
+        name=name,
+        path=work / "compress" / name,
+        made_from=fingerprint("pruned network", content, inputs),
+        source=student_folder(work, settings.student),
+        settings=settings,
+        objective=objective,
+        open_data=open_data,
+        seed=seed,
+        device=str(resolve_device(config.device)),
+    )
+
+
+def _open_hard(work: Path) -> tuple[FrameData, FrameData]:
+    return open_labelled(work, "train"), open_labelled(work, "dev")
+
+
+def _quantise(config: Config, work: Path, name: str, settings: QuantiseConfig) -> None:
+    check_method(settings.method)
+    network = Artifact(network_folder(config, work, settings.network, f"compress.int8.{name}.network"))
+    inputs = {"network": network, "dev": Artifact(work / "features" / "dev")}
+    made_from = fingerprint("int8 network", asdict(settings), inputs)
+    path = work / "compress" / name
+    if find(path, made_from) is not None:
+        say(f"{name}: up to date")
+        return
+    model, features = load_model(network.path), dev_features(work, CHECK_UTTERANCES)
+    with create(path, made_from) as folder:
+        whole = folder / ".float32.onnx"
+        exported = export_checked(model, whole, features)
+        quantise(whole, folder / NETWORK_FILE, settings.method, features)
+        found = compare(model, OnnxNetwork(folder / NETWORK_FILE), features)
+        content = {"float32": asdict(exported), "int8": asdict(found), "method": settings.method}
+        (folder / AGREEMENT_FILE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        size, before = (folder / NETWORK_FILE).stat().st_size, whole.stat().st_size
+    say(
+        f"{name}: {size / 1e6:.2f} MB of {before / 1e6:.2f}, divergence from {settings.network} "
+        f"{found.divergence:.2g} nats a frame, the same best senone in {found.same_best:.2%} of frames"
+    )
