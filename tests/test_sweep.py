@@ -38,7 +38,7 @@ def frames_row(name: str, kind: str, accuracy: float) -> dict[str, Any]:
     metrics = {
         key: {"value": accuracy, "spread": None} for key in ("accuracy", "cross_entropy", "calibrated")
     }
-    closed = {"gap_closed": dict.fromkeys(metrics, 0.5)}
+    closed = {"gap_closed": {metric: {"value": 0.5, "low": 0.1, "high": 0.9} for metric in metrics}}
     part = {**metrics, "errors": [7], "frames": 10}
     return {
         "name": name,

@@ -14,7 +14,7 @@ import numpy as np
 from asr_kd.artifacts import replace_file
 from asr_kd.distillation.quality import PARTS, QUALITY_FILE, Sums
 from asr_kd.seeding import generator
-from asr_kd.significance.bootstrap import difference_interval
+from asr_kd.significance.bootstrap import Interval, bootstrap_rates, gap_closed_interval, interval
 
 TABLE_FILE, DATA_FILE = "frames.md", "frames.json"
 METRICS = ("accuracy", "cross_entropy", "calibrated")
@@ -92,8 +92,8 @@ def build_rows(folder: Path, systems: Sequence[Described], seed: int) -> list[di
 
     Of a row: ``name``, ``kind``, ``runs`` (names), ``parameters``, ``settings``; by part the metrics, each
     with ``value`` and ``spread`` (standard deviation over the runs), and on test ``gain``: the difference to
-    the baseline with its paired interval by speaker, and ``gap_closed``. The baseline is the mean single
-    member; where there is one teacher only, the first control.
+    the baseline with its paired interval by speaker, and ``gap_closed``, None where the teacher's own gain
+    may be nothing. The baseline is the mean single member; where there is one teacher, the first control.
     """
     found = {system.name: _read(folder / system.name / QUALITY_FILE) for system in systems}
     groups: dict[str, list[Described]] = {}
@@ -168,15 +168,21 @@ def _metrics(runs: Sequence[Measured]) -> dict[str, Any]:
 def _against(system: Measured, baseline: Measured, teacher: Measured, seed: int) -> dict[str, Any]:
     gain, closed = {}, {}
     for metric in METRICS:
-        draws = generator(seed, "frames", metric)
-        units = (system.losses(metric), baseline.losses(metric), system.frames)
-        sign = -1 if metric == "accuracy" else 1
-        interval = asdict(difference_interval(*units, draws))
-        low, high = sorted((sign * interval["low"], sign * interval["high"]))
-        gain[metric] = {"value": sign * interval["value"], "low": low, "high": high}
-        gap = teacher.value(metric) - baseline.value(metric)
-        closed[metric] = (system.value(metric) - baseline.value(metric)) / gap if gap else None
+        mine, theirs, best = (one.losses(metric) for one in (system, baseline, teacher))
+        draws = bootstrap_rates(np.stack([mine, theirs], 1), system.frames, generator(seed, "frames", metric))
+        value = float((mine.sum() - theirs.sum()) / system.frames.sum())
+        difference = interval(value, draws[:, 0] - draws[:, 1], len(mine))
+        # Errors are counted, and accuracy is shown.
+        gain[metric] = asdict(_negated(difference) if metric == "accuracy" else difference)
+        share = gap_closed_interval(
+            mine, theirs, best, system.frames, generator(seed, "frames", metric, "gap closed")
+        )
+        closed[metric] = asdict(share) if share else None
     return {"gain": gain, "gap_closed": closed}
+
+
+def _negated(found: Interval) -> Interval:
+    return Interval(-found.value, -found.high, -found.low)
 
 
 def _add_classes(row: dict[str, Any], runs: Sequence[Mapping[str, Any]]) -> None:
@@ -196,7 +202,7 @@ def _add_classes(row: dict[str, Any], runs: Sequence[Mapping[str, Any]]) -> None
 def _markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     header = (
         "| system | runs | parameters | dev accuracy % | test accuracy % | difference | cross entropy | "
-        "difference | at tuned T | gap closed: accuracy | cross entropy | at tuned T |"
+        "difference | at tuned T | gap closed %: accuracy | cross entropy | at tuned T |"
     )
     lines = [
         "# Frames",
@@ -205,7 +211,7 @@ def _markdown(rows: Sequence[Mapping[str, Any]]) -> str:
         "single member (with one teacher: to the first control), on test, with its 95 % interval by speaker; "
         "runs that differ in their seed alone are one row, mean and standard deviation. At tuned T: cross "
         "entropy of the posteriors softened by the temperature that is best on dev. Gap closed: from the "
-        "baseline to the teacher.",
+        "baseline to the teacher, where that gain is above 0 in its whole interval.",
         "",
         header,
         "|---|" + "--:|" * (header.count("|") - 2),
@@ -244,7 +250,9 @@ def _gain(test: Mapping[str, Any], metric: str, scale: float, digits: int) -> st
 
 def _closed(test: Mapping[str, Any], metric: str) -> str:
     closed = test.get("gap_closed", {}).get(metric)
-    return "" if closed is None else f"{100 * closed:.0f} %"
+    if closed is None:
+        return ""
+    return f"{100 * closed['value']:.0f} ({100 * closed['low']:.0f} to {100 * closed['high']:.0f})"
 
 
 def _biases(rows: Sequence[Mapping[str, Any]]) -> list[str]:

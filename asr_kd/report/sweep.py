@@ -65,7 +65,7 @@ def _row(group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             row[f"{part} {metric}"] = _spread([one[part][metric]["value"] for one in group])
     for metric in METRICS:
         closed = [one["test"].get("gap_closed", {}).get(metric) for one in group]
-        row[f"gap {metric}"] = _spread(closed) if None not in closed else None
+        row[f"gap {metric}"] = _spread([one["value"] for one in closed]) if None not in closed else None
     rates = [one["wer"] for one in group]
     row["wer"] = _spread(rates) if None not in rates else None
     row["errors"] = _spread([float(np.mean(one["test"]["errors"])) for one in group])

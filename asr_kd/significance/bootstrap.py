@@ -97,22 +97,6 @@ def interval(
     return Interval(value, float(low), float(high))
 
 
-def difference_interval(
-    errors: np.ndarray, baseline: np.ndarray, sizes: np.ndarray, generator: np.random.Generator
-) -> Interval:
-    """A system's error rate minus the baseline's, with its paired interval.
-
-    Args:
-        errors: ``(units,)`` of the system.
-        baseline: ``(units,)`` of the baseline.
-        sizes: ``(units,)`` words or frames.
-        generator: where the draws come from.
-    """
-    rates = bootstrap_rates(np.stack([errors, baseline], axis=1), sizes, generator)
-    value = float((errors.sum() - baseline.sum()) / sizes.sum())
-    return interval(value, rates[:, 0] - rates[:, 1], len(sizes))
-
-
 def standard_error(samples: np.ndarray, units: int) -> float:
     """Of an estimate, from its bootstrap `samples` ``(resamples,)`` of so many units, without their bias."""
     return float(np.std(samples) * np.sqrt(units / max(units - 1, 1)))

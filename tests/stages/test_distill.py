@@ -75,9 +75,9 @@ def test_frames_of_every_system_are_measured(with_members: Config, tmp_path: Pat
     # Students that differ in their seed alone are one row with a spread.
     assert set(rows["student"]["runs"]) == {"student", "again"}
     assert rows["student"]["test"]["accuracy"]["spread"] > 0
-    assert rows["ensemble"]["test"]["gap_closed"] == pytest.approx(
-        {"accuracy": 1.0, "cross_entropy": 1.0, "calibrated": 1.0}
-    )
+    closed = rows["ensemble"]["test"]["gap_closed"]
+    assert set(closed) == {"accuracy", "cross_entropy", "calibrated"}
+    assert all(one is None or one["value"] == pytest.approx(1.0) for one in closed.values())
     # Against the same model measured in another way.
     test = train.open_labelled(tmp_path, "test")
     model = load_model(tmp_path / "distill" / "control")
