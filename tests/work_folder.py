@@ -8,7 +8,16 @@ import soundfile
 import torch
 
 from asr_kd import artifacts
-from asr_kd.config import Config, DataConfig, DecodeConfig, FeatureConfig, LmConfig, TrainConfig
+from asr_kd.config import (
+    Config,
+    DataConfig,
+    DecodeConfig,
+    DistillConfig,
+    FeatureConfig,
+    LmConfig,
+    StudentConfig,
+    TrainConfig,
+)
 from asr_kd.corpus.manifest import Utterance, write_manifest
 from asr_kd.features.store import create_part
 from asr_kd.frames import FrameIndex
@@ -36,6 +45,7 @@ def make_work(work: Path, noise: float = 0.5, members: int = 2, lms: tuple[str, 
         features=FeatureConfig(mel_bins=MEL_BINS),
         lms={lm: LmConfig() for lm in lms},
         train=TrainConfig(members=members),
+        distill=DistillConfig(students={"student": StudentConfig()}),
         decode=DecodeConfig(acoustic_scales=[0.25, 0.5, 1.0], beams=[10.0, 20.0]),
     )
     random = np.random.default_rng(7)

@@ -221,7 +221,8 @@ class DistillConfig:
     # Temperatures that the soft targets are to serve, beside those of the students
     temperatures: list[float] = field(default_factory=list)
     teachers: dict[str, TeacherConfig] = field(default_factory=dict)  # beside the members
-    students: dict[str, StudentConfig] = field(default_factory=lambda: {"student": StudentConfig()})
+    # Every recipe names its own: a default here would join them, as Hydra merges mappings.
+    students: dict[str, StudentConfig] = field(default_factory=dict)
 
 
 @dataclass

@@ -231,10 +231,10 @@ def _optimiser(model: AcousticModel, settings: OptimiserConfig) -> torch.optim.O
 
 def _check(settings: OptimiserConfig, train: FrameData, dev: FrameData, name: str) -> None:
     """Refuse settings and data that no training can begin with."""
-    for key in ("epochs", "batch_frames", "threads", "shard_megabytes"):
+    for key in ("epochs", "batch_frames", "threads"):
         if getattr(settings, key) < 1:
             raise AsrKdError(f"{name}: optimiser.{key}={getattr(settings, key)}: give at least 1")
-    for key in ("peak_learning_rate", "final_learning_rate", "weight_decay"):
+    for key in ("peak_learning_rate", "final_learning_rate", "weight_decay", "shard_megabytes"):
         if getattr(settings, key) < 0:
             raise AsrKdError(f"{name}: optimiser.{key}={getattr(settings, key)}: give 0 or more")
     if not 0.0 <= settings.label_smoothing < 1.0:

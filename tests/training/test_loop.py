@@ -161,7 +161,7 @@ def test_damaged_checkpoint_is_named(tmp_path: Path) -> None:
         ({"epochs": 0}, "epochs=0"),
         ({"batch_frames": 0}, "batch_frames=0"),
         ({"threads": 0}, "threads=0"),
-        ({"shard_megabytes": 0}, "shard_megabytes=0"),
+        ({"shard_megabytes": -1}, "shard_megabytes=-1"),
         ({"peak_learning_rate": -1.0}, "peak_learning_rate=-1.0"),
         ({"label_smoothing": 1.0}, "label_smoothing=1.0"),
         ({"warmup_fraction": 1.0}, "warmup_fraction=1.0"),
