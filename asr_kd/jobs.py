@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess as ParentProcess
+from threading import Thread
 from typing import Any, TypeVar
 
 from asr_kd.errors import AsrKdError
@@ -65,8 +67,8 @@ class WorkerPool:
         self._executor = ProcessPoolExecutor(
             max_workers=workers,
             mp_context=multiprocessing.get_context("spawn"),
-            initializer=initializer,
-            initargs=initargs,
+            initializer=start_worker,
+            initargs=(initializer, initargs),
         )
 
     def __enter__(self) -> "WorkerPool":
@@ -93,6 +95,23 @@ class WorkerPool:
             finally:
                 for future in futures:
                     future.cancel()
+
+
+def start_worker(initializer: Callable[..., None] | None, initargs: tuple[Any, ...]) -> None:
+    """What every worker process begins with: it ends when the process that started it is gone.
+
+    Left alone it would finish what it has, and write into the same files as the run that goes on from there.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        Thread(target=_end_after, args=(parent,), daemon=True).start()
+    if initializer is not None:
+        initializer(*initargs)
+
+
+def _end_after(parent: ParentProcess) -> None:
+    parent.join()
+    os._exit(1)
 
 
 @contextmanager

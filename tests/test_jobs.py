@@ -2,6 +2,11 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -74,3 +79,38 @@ def test_seeds_depend_on_seed_and_name_alone() -> None:
     assert len(seeds) == 100
     assert derive_seed(0, "a", "bc") != derive_seed(0, "ab", "c")
     assert generator(1, "x").random() == generator(1, "x").random()
+
+
+PARENT = """
+import os, time
+from asr_kd.jobs import map_processes
+
+def work(path):
+    open(path, "w").write(str(os.getpid()))
+    time.sleep(600)
+
+if __name__ == "__main__":
+    list(map_processes(work, [{path!r}], 1, "work"))
+"""
+
+
+def test_workers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
+    script, number = tmp_path / "parent.py", tmp_path / "pid"
+    script.write_text(PARENT.format(path=str(number)))
+    parent = subprocess.Popen(
+        [sys.executable, str(script)], env={**os.environ, "PYTHONPATH": str(Path.cwd())}
+    )
+    _wait_until(lambda: number.is_file() and number.read_text() != "")
+    worker = Path(f"/proc/{number.read_text()}")
+    assert worker.exists()
+    parent.kill()
+    parent.wait()
+    _wait_until(lambda: not worker.exists())
+
+
+def _wait_until(true: Callable[[], bool]) -> None:
+    """A minute at most: then the test fails."""
+    until = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < until
+        time.sleep(0.05)

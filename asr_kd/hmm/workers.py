@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from asr_kd.errors import AsrKdError
-from asr_kd.jobs import one_thread_each
+from asr_kd.jobs import one_thread_each, start_worker
 
 
 class ShardWorkers:
@@ -34,8 +34,8 @@ class ShardWorkers:
             ProcessPoolExecutor(
                 max_workers=1,
                 mp_context=multiprocessing.get_context("spawn"),
-                initializer=initializer,
-                initargs=initargs,
+                initializer=start_worker,
+                initargs=(initializer, initargs),
             )
             for _ in range(workers)
         ]
