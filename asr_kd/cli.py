@@ -38,8 +38,8 @@ asr-kd VERB [recipe=NAME] [setting=value ...]
 
 A recipe is a folder of recipes/ or the path of a folder with a recipe.yaml. Every setting that
 `settings` prints can be given on the command line, e.g. `train.members=10 data.source=/data/an4`.
-A + adds a student, a language model or a model: `+distill.students.hot.temperature=8`,
-`+lms.trigram.order=3`, `+models.wide={kind: dnn, hidden_units: 1024}`.
+A + adds a student, a language model, a model or a view: `+distill.students.hot.temperature=8`,
+`+lms.trigram.order=3`, `+models.wide={kind: dnn, hidden_units: 1024}`, `+views.slow.speed=0.9`.
 """
 
 
@@ -249,7 +249,7 @@ def _reason(error: Exception) -> str:
     reason = " / ".join(dict.fromkeys(message.splitlines()[0] for message in messages if message))
     if any(message.startswith("Key ") and " not in " in message for message in messages):
         reason += "; `asr-kd settings recipe=NAME` lists every setting, "
-        reason += "and a + in front adds a student, a language model or a model"
+        reason += "and a + in front adds a student, a language model, a model or a view"
     return reason
 
 

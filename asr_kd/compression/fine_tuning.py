@@ -10,19 +10,19 @@ from typing import Any
 
 import torch
 
-from asr_kd.artifacts import create, find
+from asr_kd.artifacts import create
 from asr_kd.compression.low_rank import factorise
 from asr_kd.compression.magnitude import prune_weights
 from asr_kd.compression.networks import check_compressible, multiply_adds
 from asr_kd.compression.structured import prune_units
-from asr_kd.config.schema import PruneConfig
+from asr_kd.config.schema import OptimiserConfig, PruneConfig
 from asr_kd.errors import AsrKdError
-from asr_kd.jobs import map_processes
 from asr_kd.models import AcousticModel
 from asr_kd.models.storage import load_model, save_model
 from asr_kd.progress import say
 from asr_kd.seeding import derive_seed
 from asr_kd.training.data import Context, FrameData, Loader
+from asr_kd.training.jobs import run_missing
 from asr_kd.training.loop import Trainer
 from asr_kd.training.objectives import Objective
 
@@ -59,6 +59,11 @@ class CompressionJob:
     seed: int
     device: str
 
+    @property
+    def optimiser(self) -> OptimiserConfig:
+        """Of every round."""
+        return self.settings.optimiser
+
 
 def check_settings(name: str, settings: PruneConfig) -> None:
     """Refuse settings that mean nothing.
@@ -81,15 +86,7 @@ def share_after(number: int, settings: PruneConfig) -> float:
 
 def run_jobs(jobs: Sequence[CompressionJob], workers: int) -> None:
     """Make every network that is not up to date, `workers` threads in all at a time."""
-    waiting = []
-    for job in jobs:
-        if find(job.path, job.made_from) is None:
-            waiting.append(job)
-        else:
-            say(f"{job.name}: up to date")
-    threads = max((job.settings.optimiser.threads for job in waiting), default=1)
-    for _ in map_processes(_run, waiting, max(1, workers // threads), "pruning"):
-        pass
+    run_missing(_run, jobs, workers, "pruning")
 
 
 def _run(job: CompressionJob) -> None:

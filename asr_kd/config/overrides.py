@@ -1,4 +1,4 @@
-"""What `+` means on the command line: a further student, language model or model, and nothing else.
+"""What `+` means on the command line: a further student, language model, model or view, and nothing else.
 
 Hydra itself adds any key after a `+`, even one that no dataclass has, and cannot add an entry to a mapping of
 dataclasses by a path that leads into the entry.

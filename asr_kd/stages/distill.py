@@ -23,11 +23,7 @@ from asr_kd.models.registry import named_settings
 from asr_kd.progress import say
 from asr_kd.report import frames as frame_report
 from asr_kd.seeding import derive_seed
-from asr_kd.stages.train import (
-    data_artifacts,
-    open_labelled,
-    read_senones,
-)
+from asr_kd.stages.train import data_artifacts, open_labelled, read_senones
 from asr_kd.stages.transfer import TransferPart, check_transfer, open_parts, training_parts, with_targets
 from asr_kd.training.data import FrameData
 from asr_kd.training.jobs import TrainingJob, optimiser_fingerprint, run_jobs
@@ -47,14 +43,7 @@ def run(config: Config, work: Path) -> None:
     _check_students(config)
     teachers = make_teachers(config, work)
     stores: dict[str, Artifact] = {}
-    jobs = []
-    for name, student in sorted(config.distill.students.items()):
-        parts = training_parts(config, work, student.transfer.views, student.transfer.unlabelled)
-        if student.soft_weight > 0:
-            for part in parts:
-                if part.name not in stores:
-                    stores[part.name] = make_targets(config, work, teachers, part)
-        jobs.append(_student(config, work, name, teachers, parts, stores))
+    jobs = [_student(config, work, name, teachers, stores) for name in sorted(config.distill.students)]
     run_jobs(jobs, resolve_workers(config.workers), "students")
     measure(config, work, teachers)
 
@@ -74,11 +63,7 @@ class TeachersOfRecipe:
 
 def student_job(config: Config, work: Path, name: str) -> TrainingJob:
     """The training of one student; the soft targets that it needs are made where they are missing."""
-    teachers, student = make_teachers(config, work), config.distill.students[name]
-    parts = training_parts(config, work, student.transfer.views, student.transfer.unlabelled)
-    soft = parts if student.soft_weight > 0 else []
-    stores = {part.name: make_targets(config, work, teachers, part) for part in soft}
-    return _student(config, work, name, teachers, parts, stores)
+    return _student(config, work, name, make_teachers(config, work), {})
 
 
 def make_teachers(config: Config, work: Path) -> TeachersOfRecipe:
@@ -163,19 +148,22 @@ def _student(
     work: Path,
     name: str,
     teachers: TeachersOfRecipe,
-    parts: list[TransferPart],
     stores: dict[str, Artifact],
 ) -> TrainingJob:
+    """The training of a student; `stores` gains the soft targets that it needs, by part."""
     student = config.distill.students[name]
     settings = student.optimiser
     model = named_settings(config.models, student.model, f"distill.students.{name}.model")
     seed = derive_seed(config.seed, "distill", name, student.seed)
     objective = _objective(config, student)
     soft = student.soft_weight > 0
+    parts = training_parts(config, work, student.transfer.views, student.transfer.unlabelled)
     inputs: dict[str, Artifact | str] = {**data_artifacts(work)}
     for part in parts:
         inputs[part.name] = Artifact(part.features)
         if soft:
+            if part.name not in stores:
+                stores[part.name] = make_targets(config, work, teachers, part)
             inputs["targets" if part.name == "train" else f"targets {part.name}"] = stores[part.name]
     initial = work / "train" / student.initial if student.initial else None
     if initial:

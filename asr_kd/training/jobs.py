@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
 
@@ -57,8 +57,38 @@ class TrainingJob:
     early_stopping: bool = True
 
 
+class Job(Protocol):
+    """What `run_missing` needs to know of a job; see `TrainingJob` for what the attributes are."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def path(self) -> Path: ...
+    @property
+    def made_from(self) -> Mapping[str, Any]: ...
+    @property
+    def optimiser(self) -> OptimiserConfig: ...
+
+
+AnyJob = TypeVar("AnyJob", bound=Job)
+
+
 def run_jobs(jobs: Sequence[TrainingJob], workers: int, description: str) -> None:
     """Train every model that is not up to date, `workers` threads in all at a time."""
+    run_missing(_run, jobs, workers, description)
+
+
+def run_missing(
+    carry_out: Callable[[AnyJob], None], jobs: Sequence[AnyJob], workers: int, description: str
+) -> None:
+    """Carry out every job whose artefact is not up to date, each in a process of its own.
+
+    Args:
+        carry_out: makes the artefact of a job; a function of a module, as processes are to find it.
+        jobs: to do.
+        workers: threads in all at a time.
+        description: for the progress bar.
+    """
     waiting = []
     for job in jobs:
         if find(job.path, job.made_from) is None:
@@ -66,7 +96,7 @@ def run_jobs(jobs: Sequence[TrainingJob], workers: int, description: str) -> Non
         else:
             say(f"{job.name}: up to date")
     threads = max((max(1, job.optimiser.threads) for job in waiting), default=1)
-    for _ in map_processes(_run, waiting, max(1, workers // threads), description):
+    for _ in map_processes(carry_out, waiting, max(1, workers // threads), description):
         pass
 
 

@@ -27,20 +27,19 @@ def teachers(tmp_path: Path) -> list[Path]:
     return folders
 
 
+def score(work: Path, index: FrameIndex, teachers: list[Path], workers: int) -> None:
+    """Score ``fbank.npy`` into store ``targets``, both in `work`."""
+    ensemble = Teachers.of(teachers, 7, "arithmetic")
+    score_teachers(work / "targets", work / "fbank.npy", index, ensemble, "cpu", workers)
+
+
 def test_store_holds_the_average_of_all_teachers(tmp_path: Path, teachers: list[Path]) -> None:
     index = FrameIndex.from_lengths(["a", "b", "c"], ["s"] * 3, [4, 1, 9])
     features = np.random.default_rng(0).normal(size=(14, 4)).astype(np.float16)
     np.save(tmp_path / "fbank.npy", features)
     (tmp_path / "targets").mkdir()
     SoftTargets.create(tmp_path / "targets", index, SETTINGS, origin={})
-    score_teachers(
-        tmp_path / "targets",
-        tmp_path / "fbank.npy",
-        index,
-        Teachers.of(teachers, 7, "arithmetic"),
-        "cpu",
-        workers=2,
-    )
+    score(tmp_path, index, teachers, workers=2)
     store = SoftTargets.reopen(tmp_path / "targets")
     models = [load_model(folder) for folder in teachers]
     for _, span in index.spans():
@@ -55,14 +54,7 @@ def test_finished_shards_are_not_scored_again(tmp_path: Path, teachers: list[Pat
     (tmp_path / "targets").mkdir()
     SoftTargets.create(tmp_path / "targets", index, SETTINGS, origin={})
     (tmp_path / "targets" / ".scored-0-1").touch()
-    score_teachers(
-        tmp_path / "targets",
-        tmp_path / "fbank.npy",
-        index,
-        Teachers.of(teachers, 7, "arithmetic"),
-        "cpu",
-        workers=1,
-    )
+    score(tmp_path, index, teachers, workers=1)
     assert (SoftTargets.reopen(tmp_path / "targets").log_probabilities == 0).all()
 
 
