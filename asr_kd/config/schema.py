@@ -89,11 +89,34 @@ class GmmConfig:
 
 
 @dataclass
+class OptimiserConfig:
+    """How a network is trained."""
+
+    epochs: int = 8
+    batch_frames: int = 1024
+    peak_learning_rate: float = 2e-3
+    final_learning_rate: float = 1e-5
+    warmup_fraction: float = 0.1  # of all updates, linear; then a cosine to the final rate
+    weight_decay: float = 0.01
+    gradient_clip: float = 5.0  # norm
+    label_smoothing: float = 0.0
+    threads: int = 1  # of a training on a CPU; more help a lone model, and change the last bits of weights
+    precision: str = "auto"  # "bf16", "fp32"; auto: bf16 where the processor or GPU computes in it
+    shard_megabytes: int = (
+        2000  # features held in memory at once; larger corpora are streamed in shuffled shards
+    )
+    checkpoint_seconds: float = 60.0
+
+
+@dataclass
 class RealignConfig:
     """Relabel the frames with a trained network (0 rounds: keep the GMM's labels)."""
 
     rounds: int = 0
     model: str = "member"  # of `models`, or a preset
+    optimiser: OptimiserConfig = field(  # a lone training: two threads beat one
+        default_factory=lambda: OptimiserConfig(epochs=4, threads=2)
+    )
 
 
 @dataclass
@@ -138,26 +161,6 @@ class ViewConfig:
     time_masks: int = 0
     time_width: int = 20  # frames
     shift_pixels: int = 0  # of images (recipe mnist): moved by up to this, both ways
-
-
-@dataclass
-class OptimiserConfig:
-    """How a network is trained."""
-
-    epochs: int = 8
-    batch_frames: int = 1024
-    peak_learning_rate: float = 2e-3
-    final_learning_rate: float = 1e-5
-    warmup_fraction: float = 0.1  # of all updates, linear; then a cosine to the final rate
-    weight_decay: float = 0.01
-    gradient_clip: float = 5.0  # norm
-    label_smoothing: float = 0.0
-    threads: int = 1  # of a training on a CPU; more help a lone model, and change the last bits of weights
-    precision: str = "auto"  # "bf16", "fp32"; auto: bf16 where the processor or GPU computes in it
-    shard_megabytes: int = (
-        2000  # features held in memory at once; larger corpora are streamed in shuffled shards
-    )
-    checkpoint_seconds: float = 60.0
 
 
 @dataclass

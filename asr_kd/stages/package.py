@@ -191,7 +191,7 @@ def _write_statistics(config: Config, work: Path, folder: Path, senones: int) ->
         read_manifest(work / "data" / "train.jsonl"), STATISTICS_SECONDS
     )
     part = open_part(work / "features" / "train")
-    labels = open_labels(work, "train", part.index)
+    labels = open_labels(work / "align" / "labels", "train", part.index)
     training_statistics(utterances, extraction_of(config), part, labels, senones).save(
         folder / STATISTICS_FILE
     )

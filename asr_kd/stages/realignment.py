@@ -17,7 +17,6 @@ from asr_kd.corpus.lexicon import Lexicon
 from asr_kd.corpus.manifest import read_manifest
 from asr_kd.decoding.acoustic import read_log_priors
 from asr_kd.features.store import Part, open_part
-from asr_kd.frames import open_frames
 from asr_kd.hmm import GmmHmm
 from asr_kd.hmm.labels import senone_priors
 from asr_kd.jobs import resolve_workers
@@ -27,7 +26,8 @@ from asr_kd.models.registry import named_settings
 from asr_kd.models.storage import load_model
 from asr_kd.progress import say
 from asr_kd.seeding import derive_seed
-from asr_kd.training.data import FrameData, PerFrame, labelled
+from asr_kd.stages.train import open_labelled
+from asr_kd.training.data import FrameData
 from asr_kd.training.jobs import TrainingJob, optimiser_fingerprint, run_jobs
 from asr_kd.training.objectives import HardObjective
 
@@ -92,7 +92,7 @@ def run_round(
 
 
 def _train_network(config: Config, work: Path, number: int, labels: Path, senones: int) -> Artifact:
-    optimiser = config.train.optimiser
+    optimiser = config.align.realign.optimiser
     model = named_settings(config.models, config.align.realign.model, "align.realign.model")
     seed = derive_seed(config.seed, "align", "network", number)
     inputs = {part: Artifact(work / "features" / part) for part in ("train", "dev")}
@@ -114,15 +114,7 @@ def _train_network(config: Config, work: Path, number: int, labels: Path, senone
 
 
 def _open_data(work: Path, labels: Path) -> tuple[FrameData, FrameData]:
-    train, dev = (_labelled_part(work, labels, part) for part in ("train", "dev"))
-    return train, dev
-
-
-def _labelled_part(work: Path, labels: Path, part: str) -> FrameData:
-    features = open_part(work / "features" / part)
-    own = open_frames(labels / f"{part}.npy", features.index)
-    targets = {"labels": PerFrame(features.index, own)}
-    return FrameData(PerFrame(features.index, features.fbank), targets, labelled(features.index, own))
+    return open_labelled(work, "train", labels), open_labelled(work, "dev", labels)
 
 
 def _align(

@@ -52,22 +52,28 @@ def read_senones(work: Path) -> int:
     return int(json.loads(summary.read_text(encoding="utf-8"))["senones"])
 
 
-def open_labels(work: Path, part: str, index: FrameIndex) -> np.ndarray:
+def open_labels(folder: Path, part: str, index: FrameIndex) -> np.ndarray:
     """Memory-map the senone labels of a part, ``(frames,)`` int32."""
-    path = work / "align" / "labels" / f"{part}.npy"
+    path = folder / f"{part}.npy"
     if not path.is_file():
         raise AsrKdError(f"{path} is not there; run stage align")
     return open_frames(path, index)
 
 
-def open_labelled(work: Path, part: str) -> FrameData:
-    """Features and labels of a part; utterances whose alignment failed are left out."""
+def open_labelled(work: Path, part: str, labels: Path | None = None) -> FrameData:
+    """Features and labels of a part; utterances whose alignment failed are left out.
+
+    Args:
+        work: folder of the recipe.
+        part: train, dev or test.
+        labels: folder of the labels; None: those that stage align leaves.
+    """
     features = open_part(work / "features" / part)
-    labels = open_labels(work, part, features.index)
+    own = open_labels(labels or work / "align" / "labels", part, features.index)
     return FrameData(
         PerFrame(features.index, features.fbank),
-        {"labels": PerFrame(features.index, labels)},
-        labelled(features.index, labels),
+        {"labels": PerFrame(features.index, own)},
+        labelled(features.index, own),
     )
 
 

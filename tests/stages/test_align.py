@@ -185,7 +185,7 @@ def test_realignment_with_a_network(
     aligned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = _copy(aligned, tmp_path)
-    config.align.realign = RealignConfig(rounds=1, model="small")
+    config.align.realign = RealignConfig(rounds=1, model="small", optimiser=config.train.optimiser)
     align.run(config, tmp_path)
     assert "realignment round 1:" in capsys.readouterr().out
     before, after = (
