@@ -43,7 +43,7 @@ def stage_seconds(path: Path, config: Config) -> dict[str, float]:
     if path.is_file():
         for line in path.read_text(encoding="utf-8").splitlines():
             entry = json.loads(line)
-            if entry["settings"] == json.loads(json.dumps(stage_settings(config, entry["stage"]))):
+            if entry.get("settings") == json.loads(json.dumps(stage_settings(config, entry["stage"]))):
                 seconds[entry["stage"]] = seconds.get(entry["stage"], 0.0) + entry["seconds"]
     return seconds
 
