@@ -295,6 +295,9 @@ class Config:
     stop_stage: str = "bench"  # last stage
     device: str = "auto"  # "cpu", "cuda", "cuda:1", ...; auto: CUDA where there is one
     workers: int = 0  # processes; 0: one a core
+    # Of networks that score frames (training has its own): "bf16", "fp32"; auto: bf16 where the processor or
+    # GPU computes in it
+    precision: str = "auto"
     data: DataConfig = field(default_factory=DataConfig)
     features: FeatureConfig = field(default_factory=FeatureConfig)
     align: AlignConfig = field(default_factory=AlignConfig)

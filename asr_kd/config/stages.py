@@ -12,12 +12,12 @@ _SECTIONS: dict[str, tuple[str, ...]] = {
     # An utterance shorter than a frame is none: so much of the features decides what the manifests hold.
     "data": ("data", "lms", "seed", "features.frame_shift_milliseconds"),
     "features": ("features",),
-    "align": ("align", "lms", "seed"),
+    "align": ("align", "lms", "seed", "precision"),
     "train": ("train", "seed"),
-    "distill": ("distill", "seed"),
+    "distill": ("distill", "seed", "precision"),
     "compress": ("compress", "seed"),
-    "decode": ("decode",),
-    "bench": ("bench",),
+    "decode": ("decode", "precision"),
+    "bench": ("bench", "precision"),
 }
 # The entries of `views` that a stage trains on.
 _VIEWS: dict[str, Callable[[Config], Iterable[str]]] = {

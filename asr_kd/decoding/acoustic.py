@@ -78,7 +78,8 @@ class NetworkScorer:
         mappings = system.mappings or (None,) * len(system.models)
         senones = len(log_priors)
         self._networks = LoadedTeachers(
-            Teachers(system.models, mappings, senones, system.average, system.weights), device
+            Teachers(system.models, mappings, senones, system.average, system.weights, system.precision),
+            device,
         )
         self._log_priors = log_priors
         self.parameter_count = self._networks.parameter_count

@@ -1,7 +1,7 @@
 """The systems of a recipe: what is decoded, by name, and the models each consists of."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +26,7 @@ class System:
         weights: of a log-linear average, one a model; else None.
         mappings: the files of the models' senone mappings, None where a model's senones are the recipe's;
             empty: of none.
+        precision: of its networks' matrix products, see `models.devices.resolve_precision`.
     """
 
     name: str
@@ -34,6 +35,7 @@ class System:
     average: str = "arithmetic"
     weights: tuple[float, ...] | None = None
     mappings: tuple[Path | None, ...] = ()
+    precision: str = "fp32"
 
 
 def recipe_systems(config: Config, work: Path) -> list[System]:
@@ -54,6 +56,7 @@ def recipe_systems(config: Config, work: Path) -> list[System]:
     systems += [System(name, "student", (student_folder(work, name),)) for name in config.distill.students]
     systems += [System(name, "pruned", (work / "compress" / name,)) for name in config.compress.pruned]
     systems += [System(name, "int8", (work / "compress" / name,)) for name in config.compress.int8]
+    systems = [replace(system, precision=config.precision) for system in systems]
     taken = [name for name, count in Counter(system.name for system in systems).items() if count > 1]
     if taken:
         raise AsrKdError(

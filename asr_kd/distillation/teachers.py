@@ -17,6 +17,7 @@ from asr_kd.features.store import open_part
 from asr_kd.frames import FrameIndex, open_frames
 from asr_kd.layout import member_folders
 from asr_kd.models import AcousticModel
+from asr_kd.models.devices import resolve_precision
 from asr_kd.models.inference import log_posteriors
 from asr_kd.models.storage import load_model
 
@@ -38,6 +39,7 @@ class Teachers:
         senones: classes of the recipe.
         average: see `ensemble.average`.
         weights: of a log-linear average, one a model.
+        precision: of their matrix products, see `models.devices.resolve_precision`.
     """
 
     models: tuple[Path, ...]
@@ -45,11 +47,12 @@ class Teachers:
     senones: int
     average: str
     weights: tuple[float, ...] | None = None
+    precision: str = "fp32"
 
     @classmethod
-    def of(cls, models: Sequence[Path], senones: int, average: str) -> "Teachers":
+    def of(cls, models: Sequence[Path], senones: int, average: str, precision: str = "fp32") -> "Teachers":
         """Teachers whose senones are the recipe's, not weighted."""
-        return cls(tuple(models), (None,) * len(models), senones, average)
+        return cls(tuple(models), (None,) * len(models), senones, average, precision=precision)
 
 
 def teacher_models(config: Config, work: Path) -> tuple[tuple[Path, ...], tuple[Path | None, ...]]:
@@ -70,6 +73,7 @@ class LoadedTeachers:
 
     def __init__(self, teachers: Teachers, device: str) -> None:
         self.teachers = teachers
+        self._precision = resolve_precision(teachers.precision, torch.device(device), "precision")
         self._models = [load_model(folder, device) for folder in teachers.models]
         for folder, model in zip(teachers.models, self._models, strict=True):
             if model.input_dims != self._models[0].input_dims:
@@ -99,9 +103,8 @@ class LoadedTeachers:
         single = len(members) == 1 and self.teachers.weights is None
         return members[0] if single else average(members, self.teachers.average, self.teachers.weights)
 
-    @staticmethod
-    def _posteriors(model: AcousticModel, mapping: Tensor, frames: np.ndarray) -> Tensor:
-        own = log_posteriors(model, np.array(frames))
+    def _posteriors(self, model: AcousticModel, mapping: Tensor, frames: np.ndarray) -> Tensor:
+        own = log_posteriors(model, np.array(frames), precision=self._precision)
         return map_senones(own, mapping) if len(mapping) else own
 
     def _mapping(self, place: int) -> Tensor:

@@ -36,15 +36,15 @@ def computes_in_bf16(device: torch.device) -> bool:
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
-def resolve_precision(setting: str, device: torch.device) -> torch.dtype:
-    """The type of matrix products for the setting `optimiser.precision`.
+def resolve_precision(value: str, device: torch.device, setting: str) -> torch.dtype:
+    """The type of matrix products for the value of a `setting`: "auto", "bf16" or "fp32".
 
     Raises:
-        AsrKdError: an unknown setting.
+        AsrKdError: an unknown value.
     """
-    if setting == "auto":
+    if value == "auto":
         return torch.bfloat16 if computes_in_bf16(device) else torch.float32
     known = {"bf16": torch.bfloat16, "fp32": torch.float32}
-    if setting not in known:
-        raise AsrKdError(f"optimiser.precision={setting} is not known; give auto, bf16 or fp32")
-    return known[setting]
+    if value not in known:
+        raise AsrKdError(f"{setting}={value} is not known; give auto, bf16 or fp32")
+    return known[value]

@@ -22,6 +22,7 @@ def log_posteriors(
     frames: np.ndarray | Tensor,
     device: torch.device | str | None = None,
     batch_frames: int = BATCH_FRAMES,
+    precision: torch.dtype = torch.float32,
 ) -> Tensor:
     """Natural logarithms of the senone posteriors of one utterance.
 
@@ -30,6 +31,8 @@ def log_posteriors(
         frames: ``(frames, dims)``, any floating type; beyond the edges the first and last frame repeat.
         device: where to compute; none: where the model is.
         batch_frames: output frames at a time.
+        precision: of matrix products: float32, or bfloat16 for about twice the speed where `device` computes
+            in it; the rest is float32 either way.
 
     Returns:
         ``(frames, senones)`` float32 on `device`.
@@ -43,9 +46,10 @@ def log_posteriors(
     context = model.left_context + model.right_context
     was_training = model.training
     model.eval()
-    pieces = [
-        model(padded[None, start : start + min(batch_frames, len(features) - start) + context])[0].float()
-        for start in range(0, len(features), batch_frames)
-    ]
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == torch.bfloat16):
+        pieces = [
+            model(padded[None, start : start + min(batch_frames, len(features) - start) + context])[0].float()
+            for start in range(0, len(features), batch_frames)
+        ]
     model.train(was_training)
     return torch.cat(pieces).log_softmax(dim=-1)

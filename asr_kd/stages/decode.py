@@ -100,6 +100,7 @@ def _made_from(config: Config, work: Path, system: System, lm: str) -> dict[str,
         own = model.is_relative_to(work)
         inputs[f"model {model.name if own else model}"] = artifacts.Artifact(model)
     settings = asdict(config.decode) | {"system": system.name, "kind": system.kind, "average": system.average}
+    settings["precision"] = system.precision
     if system.weights:
         settings["weights"] = system.weights
     del settings["lm"]  # decides what the report puts first, not what is decoded

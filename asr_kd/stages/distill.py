@@ -76,7 +76,9 @@ def make_teachers(config: Config, work: Path) -> TeachersOfRecipe:
         if mapping is not None:
             inputs[f"senones of {name}"] = file_digest(mapping)
     inputs["labels"] = Artifact(work / "align" / "labels").digest
-    teachers = Teachers(models, mappings, read_senones(work), config.distill.average)
+    teachers = Teachers(
+        models, mappings, read_senones(work), config.distill.average, precision=config.precision
+    )
     if config.distill.average == "log-linear":
         device = str(resolve_device(config.device))
         teachers = make_weights(teachers, work, inputs, device)
@@ -88,7 +90,7 @@ def make_targets(config: Config, work: Path, teachers: TeachersOfRecipe, part: T
     """The soft targets of a part of the transfer sets, for all temperatures in use."""
     settings = target_settings(config, work)
     path = work / "distill" / (TARGETS if part.original is None and part.labels else f"{TARGETS}-{part.name}")
-    content = {**asdict(settings), "weights": teachers.teachers.weights}
+    content = {**asdict(settings), "weights": teachers.teachers.weights, "precision": config.precision}
     made_from = fingerprint("soft targets", content, _origin(teachers, part))
     found = find(path, made_from)
     if found is not None:
@@ -207,13 +209,13 @@ def _open_data(
 
 def measure(config: Config, work: Path, teachers: TeachersOfRecipe) -> None:
     """Write ``frames/<system>`` of members, ensemble and students, and the table of all."""
-    senones = read_senones(work)
-    members = member_folders(config, work)
-    systems = {folder.name: Teachers.of([folder], senones, "arithmetic") for folder in members}
+    members = {folder.name: folder for folder in member_folders(config, work)}
+    students = {name: student_folder(work, name) for name in config.distill.students}
+    alone = partial(Teachers.of, senones=read_senones(work), average="arithmetic", precision=config.precision)
+    systems = {name: alone([folder]) for name, folder in members.items()}
     if len(teachers.teachers.models) > 1:
         systems[ENSEMBLE] = teachers.teachers
-    students = config.distill.students
-    systems |= {name: Teachers.of([student_folder(work, name)], senones, "arithmetic") for name in students}
+    systems |= {name: alone([folder]) for name, folder in students.items()}
     jobs = [_quality_job(config, work, name, system) for name, system in systems.items()]
     stale = [job for job in jobs if find(job.path, job.made_from) is None]
     for _ in map_processes(measure_system, stale, resolve_workers(config.workers), "frames"):
@@ -229,7 +231,12 @@ def _quality_job(config: Config, work: Path, name: str, system: Teachers) -> Qua
     inputs |= {f"model {place}": Artifact(model) for place, model in enumerate(system.models)}
     student = config.distill.students.get(name)
     unseen = _unseen(student.transfer, system.senones) if student else ()
-    settings = {"average": system.average, "weights": system.weights, "unseen": unseen}
+    settings = {
+        "average": system.average,
+        "weights": system.weights,
+        "precision": system.precision,
+        "unseen": unseen,
+    }
     made_from = fingerprint("frames", settings, inputs)
     device = str(resolve_device(config.device))
     return QualityJob(name, work / "distill" / FRAMES / name, made_from, system, work, device, unseen)

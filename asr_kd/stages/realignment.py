@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from asr_kd.artifacts import Artifact, create, find, fingerprint
 from asr_kd.config import Config
@@ -20,7 +21,7 @@ from asr_kd.features.store import Part, open_part
 from asr_kd.hmm import GmmHmm
 from asr_kd.hmm.labels import senone_priors
 from asr_kd.jobs import resolve_workers
-from asr_kd.models.devices import resolve_device
+from asr_kd.models.devices import resolve_device, resolve_precision
 from asr_kd.models.inference import log_posteriors
 from asr_kd.models.registry import named_settings
 from asr_kd.models.storage import load_model
@@ -80,7 +81,9 @@ def run_round(
     gmm = GmmHmm.load(model.path)
     network = _train_network(config, work, number, before, gmm.senones)
     made_from = fingerprint(
-        "realigned labels", {}, {**inputs, "model": model, "network": network, "priors": Artifact(before)}
+        "realigned labels",
+        {"precision": config.precision},
+        {**inputs, "model": model, "network": network, "priors": Artifact(before)},
     )
     if find(path, made_from) is not None:
         say(f"labels, round {number}: up to date")
@@ -126,17 +129,19 @@ def _align(
         transcripts(work, part),
         alignment_lexicon(work),
         resolve_workers(config.workers),
-        _scores(features, network, log_priors, str(resolve_device(config.device))),
+        _scores(features, network, log_priors, resolve_device(config.device), config.precision),
     )
 
 
 def _scores(
-    features: Part, network: Path, log_priors: np.ndarray, device: str
+    features: Part, network: Path, log_priors: np.ndarray, device: torch.device, precision: str
 ) -> Callable[[str], np.ndarray]:
-    model = load_model(network, device)
+    model = load_model(network, str(device))
+    products = resolve_precision(precision, device, "precision")
 
     def scores(utterance: str) -> np.ndarray:
-        posteriors = log_posteriors(model, features.fbank[features.index.span(utterance)], device)
+        frames = features.fbank[features.index.span(utterance)]
+        posteriors = log_posteriors(model, frames, device, precision=products)
         result: np.ndarray = posteriors.cpu().numpy() - log_priors
         return result
 

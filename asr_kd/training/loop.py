@@ -84,7 +84,7 @@ class Trainer:
         _check(settings, train, dev, name)
         self.model, self.objective, self.dev = model.to(device), objective, dev
         self.settings, self.seed, self.device, self.folder, self.name = settings, seed, device, folder, name
-        self.precision = resolve_precision(settings.precision, device)
+        self.precision = resolve_precision(settings.precision, device, "optimiser.precision")
         self.loader = Loader(
             train,
             Context(model.left_context, model.right_context, model.chunk_frames),
@@ -158,9 +158,8 @@ class Trainer:
         """Measure on dev, keep the weights if they are the best so far, and log."""
         progress = self.progress
         self.model.eval()
-        scorer: Callable[[Tensor], Tensor] = partial(log_posteriors, self.model)
-        with self.autocast():
-            dev = evaluate(scorer, self.dev)
+        scorer: Callable[[Tensor], Tensor] = partial(log_posteriors, self.model, precision=self.precision)
+        dev = evaluate(scorer, self.dev)
         if not math.isfinite(dev.cross_entropy):
             self.fail(f"the dev cross entropy is {dev.cross_entropy}")
         if dev.cross_entropy < progress.best_cross_entropy or not self.early_stopping:

@@ -30,6 +30,15 @@ def test_members_of_several_architectures_are_averaged(tmp_path: Path) -> None:
     assert teachers.parameter_count == sum(load_model(folder).parameter_count for folder in folders)
 
 
+def test_teachers_score_in_their_precision(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "dnn", DNN)
+    fast = LoadedTeachers(Teachers.of([folder], 7, "arithmetic", "bf16"), "cpu").mean(FRAMES)
+    torch.testing.assert_close(fast, log_posteriors(load_model(folder), FRAMES, precision=torch.bfloat16))
+    assert not torch.equal(fast, log_posteriors(load_model(folder), FRAMES))
+    with pytest.raises(AsrKdError, match="precision=fp8 is not known"):
+        LoadedTeachers(Teachers.of([folder], 7, "arithmetic", "fp8"), "cpu")
+
+
 def test_weights_are_used(tmp_path: Path) -> None:
     folders = [saved(tmp_path / "dnn", DNN), saved(tmp_path / "tdnn", TDNN)]
     weighted = Teachers(tuple(folders), (None, None), 7, "log-linear", (0.3, 0.9))

@@ -8,9 +8,9 @@ from asr_kd.models.devices import resolve_device, resolve_precision
 def test_named_devices_and_precisions() -> None:
     cpu = resolve_device("cpu")
     assert cpu == torch.device("cpu")
-    assert resolve_precision("bf16", cpu) == torch.bfloat16
-    assert resolve_precision("fp32", cpu) == torch.float32
-    assert resolve_precision("auto", cpu) in {torch.bfloat16, torch.float32}
+    assert resolve_precision("bf16", cpu, "precision") == torch.bfloat16
+    assert resolve_precision("fp32", cpu, "precision") == torch.float32
+    assert resolve_precision("auto", cpu, "precision") in {torch.bfloat16, torch.float32}
     assert resolve_device("auto").type in {"cpu", "cuda"}
 
 

@@ -29,3 +29,14 @@ def test_equals_one_window_at_a_time_with_replicated_edges(settings: dict[str, o
 
 def test_no_frames_give_no_posteriors() -> None:
     assert log_posteriors(build(MODELS[0], 5, 6), np.zeros((0, 5), np.float16)).shape == (0, 6)
+
+
+@pytest.mark.parametrize("settings", MODELS)
+def test_bf16_products_leave_posteriors_nearly_alone(settings: dict[str, object]) -> None:
+    model = build(settings, 5, 6, seed=0)
+    features = np.random.default_rng(0).normal(size=(50, 5)).astype(np.float16)
+    exact, fast = log_posteriors(model, features), log_posteriors(model, features, precision=torch.bfloat16)
+    assert fast.dtype == torch.float32
+    torch.testing.assert_close(fast.exp().sum(1), torch.ones(50))
+    divergence = (exact.exp() * (exact - fast)).sum(1)
+    assert 0 < divergence.mean() < 1e-3
