@@ -17,7 +17,7 @@ from asr_kd.distillation.weights import make_weights
 from asr_kd.errors import AsrKdError
 from asr_kd.features.store import FBANK_FILE, open_part
 from asr_kd.jobs import map_processes, resolve_workers
-from asr_kd.layout import member_folders, student_folder
+from asr_kd.layout import TARGETS, member_folders, student_folder, targets_folder
 from asr_kd.models.devices import resolve_device
 from asr_kd.models.registry import named_settings
 from asr_kd.progress import say
@@ -29,7 +29,6 @@ from asr_kd.training.data import FrameData
 from asr_kd.training.jobs import TrainingJob, optimiser_fingerprint, run_jobs
 from asr_kd.training.objectives import DistillationObjective
 
-TARGETS = "targets"  # the folder of the store, beside the students'; those of views end in their name
 FRAMES = "frames"  # the folder of what every system makes of the frames of dev and test
 ENSEMBLE = "ensemble"
 RESERVED = (TARGETS, FRAMES, "weights")
@@ -87,7 +86,7 @@ def make_teachers(config: Config, work: Path) -> TeachersOfRecipe:
 def make_targets(config: Config, work: Path, teachers: TeachersOfRecipe, part: TransferPart) -> Artifact:
     """The soft targets of a part of the transfer sets, for all temperatures in use."""
     settings = target_settings(config, work)
-    path = work / "distill" / (TARGETS if part.original is None and part.labels else f"{TARGETS}-{part.name}")
+    path = targets_folder(work, part.name)
     content = {**asdict(settings), "weights": teachers.teachers.weights}
     made_from = fingerprint("soft targets", content, _origin(teachers, part))
     found = find(path, made_from)

@@ -26,12 +26,11 @@ from asr_kd.features.perturb import Perturbation, mask, shift_image, stretch_lab
 from asr_kd.features.store import Part, create_part, open_part
 from asr_kd.frames import FrameIndex, open_frames
 from asr_kd.jobs import resolve_workers
+from asr_kd.layout import TRAIN, UNLABELLED, view_folder
 from asr_kd.progress import say
 from asr_kd.seeding import derive_seed, generator
 from asr_kd.training.data import FrameData, PerFrame, join, labelled
 
-TRAIN, UNLABELLED = "train", "unlabelled"
-VIEW_PREFIX = "view-"
 DIGESTS_FILE = ".unlabelled-digests.json"
 
 
@@ -166,7 +165,7 @@ def check_views(config: Config, names: Iterable[str], setting: str) -> None:
 
 def make_view(config: Config, work: Path, name: str) -> Artifact:
     """The features of a perturbed copy of the training part, in its order, ids ending in ``~view-<name>``."""
-    view, path = config.views[name], work / "features" / f"{VIEW_PREFIX}{name}"
+    view, path = config.views[name], view_folder(work, name)
     original, data = Artifact(work / "features" / TRAIN), work / "data" / f"{TRAIN}.jsonl"
     seed = derive_seed(config.seed, "view", name)
     settings = {**_extraction_settings(config), "view": asdict(view), "seed": seed}
