@@ -186,16 +186,19 @@ def make_view(config: Config, work: Path, name: str) -> Artifact:
 
 
 def make_unlabelled(config: Config, work: Path) -> Artifact:
-    """The features of `data.unlabelled`."""
+    """The features of `data.unlabelled`, ids ending in ``~unlabelled``."""
     assert config.data.unlabelled is not None
-    utterances = read_unlabelled(config.data.unlabelled)
+    # Their ids may be those of the training part: files of a folder are called by their stems.
+    utterances = [_renamed(one, UNLABELLED) for one in read_unlabelled(config.data.unlabelled)]
     for part in ("dev", "test"):
         refuse_known_speakers(utterances, read_manifest(work / "data" / f"{part}.jsonl"), part)
     workers = resolve_workers(config.workers)
     digests = audio_digests([one.audio for one in utterances], work / DIGESTS_FILE, workers)
     content = [[asdict(one), digests[one.audio]] for one in utterances]
     path, inputs = work / "features" / UNLABELLED, {"utterances": _hash(content)}
-    settings = {**_extraction_settings(config), "invalid": config.data.invalid}
+    # The dither is the only thing drawn at random.
+    seed = config.seed if config.features.dither > 0 else None
+    settings = {**_extraction_settings(config), "invalid": config.data.invalid, "seed": seed}
     made_from = fingerprint("unlabelled", settings, inputs)
     found = find(path, made_from)
     if found is not None:
