@@ -17,6 +17,7 @@ from asr_kd.seeding import generator
 from asr_kd.significance.bootstrap import Interval, bootstrap_rates, gap_closed_interval, interval
 
 TABLE_FILE, DATA_FILE = "frames.md", "frames.json"
+MEAN_SINGLE = "mean single"  # the row of the members
 METRICS = ("accuracy", "cross_entropy", "calibrated")
 
 
@@ -108,7 +109,7 @@ def build_rows(folder: Path, systems: Sequence[Described], seed: int) -> list[di
     for key, group in groups.items():
         first = group[0]
         row: dict[str, Any] = {
-            "name": "mean single" if first.kind == "member" and len(group) > 1 else first.name,
+            "name": MEAN_SINGLE if first.kind == "member" and len(group) > 1 else first.name,
             "kind": first.kind,
             "runs": [one.name for one in group],
             "parameters": found[first.name]["parameters"],

@@ -39,7 +39,7 @@ def run(config: Config, work: Path) -> None:
     if not config.distill.students:
         say("distill: the recipe has no students")
         return
-    _check_students(config)
+    _check_students(config, work)
     teachers = make_teachers(config, work)
     stores: dict[str, Artifact] = {}
     jobs = [_student(config, work, name, teachers, stores) for name in sorted(config.distill.students)]
@@ -119,13 +119,16 @@ def _origin(teachers: TeachersOfRecipe, part: TransferPart) -> dict[str, str]:
     return {**teachers.inputs, "features": Artifact(part.features).digest}
 
 
-def _check_students(config: Config) -> None:
+def _check_students(config: Config, work: Path) -> None:
     """Refuse what no student can be trained with before the teachers have worked for it."""
     check_kind(config.distill.average)
+    taken = {"gmm", ENSEMBLE, frame_report.MEAN_SINGLE, *(one.name for one in member_folders(config, work))}
     for name, student in config.distill.students.items():
         setting = f"distill.students.{name}"
         if name.split("-")[0] in RESERVED:
             raise AsrKdError(f"distill.students: {name!r} is the name of a folder here; choose another name")
+        if name in taken:
+            raise AsrKdError(f"distill.students: {name!r} is the name of another system; choose another name")
         named_settings(config.models, student.model, f"{setting}.model")
         check_transfer(config, student.transfer, f"{setting}.transfer", student.soft_weight > 0)
         _objective(config, student)
@@ -225,7 +228,10 @@ def _quality_job(config: Config, work: Path, name: str, system: Teachers) -> Qua
     labels = Artifact(work / "align" / "labels")
     inputs: dict[str, Artifact | str] = {"labels": labels}
     inputs |= {part: Artifact(work / "features" / part) for part in ("dev", "test")}
-    inputs |= {f"model {place}": Artifact(model) for place, model in enumerate(system.models)}
+    for place, (model, mapping) in enumerate(zip(system.models, system.mappings, strict=True)):
+        inputs[f"model {place}"] = Artifact(model)
+        if mapping is not None:
+            inputs[f"senones of {place}"] = file_digest(mapping)
     student = config.distill.students.get(name)
     unseen = _unseen(student.transfer, system.senones) if student else ()
     settings = {"average": system.average, "weights": system.weights, "unseen": unseen}

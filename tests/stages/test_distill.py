@@ -119,6 +119,11 @@ def test_a_teacher_with_senones_of_its_own_needs_a_mapping(with_members: Config,
     distill.run(with_members, tmp_path)
     store = SoftTargets.open(tmp_path / "distill" / "targets")
     assert {"teacher other", "senones of teacher other"} <= set(store.origin)
+    ensemble = artifacts.Artifact(tmp_path / "distill" / "frames" / "ensemble")
+    before = ensemble.digest
+    np.save(tmp_path / "map.npy", np.array([4, 3, 2, 1, 0, 0, 0]))
+    distill.run(with_members, tmp_path)
+    assert artifacts.Artifact(ensemble.path).digest != before
 
 
 def test_students_may_begin_with_a_member_of_their_architecture(with_members: Config, tmp_path: Path) -> None:
@@ -148,6 +153,10 @@ def test_no_students_need_no_targets(tmp_path: Path) -> None:
         ("other", StudentConfig(model="large"), r"distill\.students\.other\.model asks for model 'large'"),
         ("other", StudentConfig(model="small", temperature=0.0), "temperature=0.0"),
         ("frames", StudentConfig(model="small"), "choose another name"),
+        ("gmm", StudentConfig(model="small"), "'gmm' is the name of another system"),
+        ("ensemble", StudentConfig(model="small"), "'ensemble' is the name of another system"),
+        ("member-0", StudentConfig(model="small"), "'member-0' is the name of another system"),
+        ("mean single", StudentConfig(model="small"), "'mean single' is the name of another system"),
         ("other", StudentConfig(model="small", transfer=TransferConfig(fraction=0.0)), "fraction=0.0"),
         ("other", StudentConfig(model="small", transfer=TransferConfig(views=["x"])), "asks for view 'x'"),
         ("other", StudentConfig(model="small", transfer=TransferConfig(unlabelled=True)), "data.unlabelled"),
