@@ -59,6 +59,14 @@ def test_targets_and_students_are_made_once_and_follow_their_settings(
     assert changed["student"] == digests["student"] and changed["soft"] != digests["soft"]
 
 
+def losses_on_test(folder: Path) -> np.ndarray:
+    """Errors, cross entropy and cross entropy at the tuned temperature, each by frame; ``(3,)``."""
+    quality = json.loads((folder / "quality.json").read_text())
+    sums = np.sum(list(quality["parts"]["test"]["speakers"].values()), axis=0)
+    frames, correct, cross_entropy, calibrated = sums[:4]
+    return np.array([frames - correct, cross_entropy, calibrated]) / frames
+
+
 def test_frames_of_every_system_are_measured(with_members: Config, tmp_path: Path) -> None:
     students = with_members.distill.students
     students["again"] = replace(students["student"], seed=1)
@@ -75,9 +83,19 @@ def test_frames_of_every_system_are_measured(with_members: Config, tmp_path: Pat
     # Students that differ in their seed alone are one row with a spread.
     assert set(rows["student"]["runs"]) == {"student", "again"}
     assert rows["student"]["test"]["accuracy"]["spread"] > 0
-    closed = rows["ensemble"]["test"]["gap_closed"]
-    assert set(closed) == {"accuracy", "cross_entropy", "calibrated"}
-    assert all(one is None or one["value"] == pytest.approx(1.0) for one in closed.values())
+    # Their mean gain and the gap that it closes, from the sums of every system.
+    members = ("member-0", "member-1", "member-2")
+    losses = {name: losses_on_test(frames / name) for name in (*members, "ensemble", "student", "again")}
+    single = np.mean([losses[name] for name in members], axis=0)
+    student = np.mean([losses["student"], losses["again"]], axis=0)
+    found = rows["student"]["test"]
+    for place, (metric, sign) in enumerate({"accuracy": -1, "cross_entropy": 1, "calibrated": 1}.items()):
+        assert found["gain"][metric]["value"] == pytest.approx(sign * (student - single)[place])
+    # Untrained members: their mean is better in cross entropy, as such means are, and guesses as they do.
+    shares = (student - single) / (losses["ensemble"] - single)
+    assert found["gap_closed"]["accuracy"] is None
+    assert found["gap_closed"]["cross_entropy"]["value"] == pytest.approx(shares[1])
+    assert found["gap_closed"]["calibrated"]["value"] == pytest.approx(shares[2])
     # Against the same model measured in another way.
     test = train.open_labelled(tmp_path, "test")
     model = load_model(tmp_path / "distill" / "control")
