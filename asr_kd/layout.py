@@ -1,8 +1,12 @@
-"""Where the models of a recipe lie below its folder, for those who make them and those who use them."""
+"""Where things lie below a recipe's folder, for those who make them and those who use them."""
 
 from pathlib import Path
 
 from asr_kd.config import Config
+
+TRAIN, UNLABELLED = "train", "unlabelled"
+VIEW_PREFIX = "view-"  # of the perturbed copies of the training part
+TARGETS = "targets"  # of the soft targets of the training part; those of others end in their name
 
 
 def member_folders(config: Config, work: Path) -> list[Path]:
@@ -13,3 +17,23 @@ def member_folders(config: Config, work: Path) -> list[Path]:
 def student_folder(work: Path, name: str) -> Path:
     """A student of `distill.students`."""
     return work / "distill" / name
+
+
+def view_folder(work: Path, name: str) -> Path:
+    """The features of a view of `views`."""
+    return work / "features" / f"{VIEW_PREFIX}{name}"
+
+
+def targets_folder(work: Path, part: str) -> Path:
+    """The soft targets of a part of the transfer sets."""
+    return work / "distill" / (TARGETS if part == TRAIN else f"{TARGETS}-{part}")
+
+
+def transfer_folders(config: Config, work: Path) -> list[Path]:
+    """The features that members and students are trained on beside the training part."""
+    students = config.distill.students.values()
+    views = [*config.train.views, *(name for student in students for name in student.transfer.views)]
+    folders = [view_folder(work, name) for name in dict.fromkeys(views)]
+    if any(student.transfer.unlabelled for student in students):
+        folders.append(work / "features" / UNLABELLED)
+    return folders

@@ -11,6 +11,7 @@ from asr_kd import artifacts, pipeline, sweep
 from asr_kd.cli import load
 from asr_kd.config import Config
 from asr_kd.errors import AsrKdError
+from asr_kd.report.sweep import collect, write
 
 
 def test_settings_with_several_values_are_combined() -> None:
@@ -92,6 +93,44 @@ def test_runs_share_what_is_there_and_end_in_one_table(
     table = (folder / "sweep.md").read_text()
     assert table.count("| mean single |") == 1 and table.count("| student |") == 2
     assert (folder / "sweep.png").stat().st_size > 1000
+
+
+def write_run(work: Path, rows: list[dict[str, Any]], wer: dict[str, float]) -> None:
+    """What a run leaves behind; its report is of the students that are there at this moment."""
+    (work / "distill" / "frames").mkdir(parents=True)
+    (work / "distill" / "frames" / "frames.json").write_text(json.dumps(rows))
+    write_student(work, "first")
+    systems = [{"name": name, "metrics": {"test": {"wer": rate}}} for name, rate in wer.items()]
+    digest = artifacts.Artifact(work / "distill" / "student").digest
+    report = {"systems": systems, "provenance": {"fingerprints": {"distill/student": digest}}}
+    (work / "report").mkdir()
+    (work / "report" / "report.json").write_text(json.dumps(report))
+
+
+def write_student(work: Path, weights: str) -> None:
+    with artifacts.create(work / "distill" / "student", {"kind": "student", "weights": weights}) as folder:
+        (folder / "weights").write_text(weights)
+
+
+def test_word_errors_of_former_students_are_not_shown(tmp_path: Path) -> None:
+    write_run(tmp_path, [frames_row("student", "student", 0.5)], {"student": 0.07})
+    (row,) = collect([({}, tmp_path)])
+    assert row["wer"]["value"] == 0.07
+    write_student(tmp_path, "second")
+    (row,) = collect([({}, tmp_path)])
+    assert row["wer"] is None
+
+
+def test_swept_values_that_tell_rows_apart_are_shown(tmp_path: Path) -> None:
+    runs = []
+    for members, accuracy in (("2", 0.5), ("3", 0.6)):
+        for temperature in ("1", "2"):
+            work = tmp_path / f"{members}-{temperature}"
+            write_run(work, [frames_row("mean single", "member", accuracy)], {})
+            runs.append(({"train.members": members, "x.temperature": temperature}, work))
+    write(tmp_path, runs)
+    singles = [line for line in (tmp_path / "sweep.md").read_text().splitlines() if "| mean single |" in line]
+    assert [line.split("|")[1:3] for line in singles] == [[" 2 ", "  "], [" 3 ", "  "]]
 
 
 def test_earlier_settings_begin_at_their_stage() -> None:

@@ -19,6 +19,7 @@ _SECTIONS: dict[str, tuple[str, ...]] = {
     "decode": ("decode", "precision"),
     "bench": ("bench", "precision"),
 }
+STAGES = tuple(_SECTIONS)
 # The entries of `views` that a stage trains on.
 _VIEWS: dict[str, Callable[[Config], Iterable[str]]] = {
     "train": lambda config: config.train.views,

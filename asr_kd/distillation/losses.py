@@ -7,6 +7,10 @@ padding may be anything, NaN included, and gets the gradient zero.
 
 Everything follows Hinton, Vinyals and Dean (2015), section 2: teacher and student are softened by the same
 temperature T, and because the gradients of the soft term shrink as 1 / T^2, the term is multiplied by T^2.
+
+Training takes `top_k_divergence`, which reads the soft-target store. The dense `soft_cross_entropy` and
+`divergence` are for teachers whose whole posteriors are at hand; tests hold `top_k_divergence` against them.
+`counted` is for padded batches; training leaves padding out before the loss.
 """
 
 from typing import Any

@@ -212,12 +212,7 @@ def _system(
         "interval": interval_json(interval(counts.wer, samples, len(sizes))) | {"by": by},
     }
     if vocabulary is not None:
-        known = out_of_vocabulary(alignments.values(), vocabulary)
-        content["out_of_vocabulary"] = {
-            "tokens": known.tokens,
-            "known_words": known.known_words,
-            "known_errors": known.known_errors,
-        }
+        content["out_of_vocabulary"] = out_of_vocabulary(alignments.values(), vocabulary).to_json()
     return content
 
 

@@ -29,8 +29,7 @@ def _systems(content: Mapping[str, Any]) -> str:
         kinds = " / ".join(str(system[kind]) for kind in ("substitutions", "deletions", "insertions"))
         cells = [system["name"], percent(system["wer"]), ends, str(system["errors"]), kinds]
         if outside:
-            known = system["out_of_vocabulary"]
-            cells.append(percent(known["known_errors"] / known["known_words"]))
+            cells.append(percent(system["out_of_vocabulary"]["known_wer"]))
         pair = pairs.get(system["name"])
         rows.append([*cells, *(_pair(pair) if pair else ["baseline", *[""] * 7])])
     header = ["system", "WER %", "95 %", "errors", "S / D / I", *(["WER % in vocabulary"] if outside else [])]

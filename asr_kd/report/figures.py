@@ -9,26 +9,23 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from asr_kd.report.headline import taught_students
 from asr_kd.report.theme import LIGHT, STYLE, system_colours
 
 WIDTH = 5.4  # inches: about the width of a phone when lettering is as large as text
 
 
-def figures(report: Mapping[str, Any], work: Path) -> dict[str, tuple[str, Figure]]:
+def figures(report: Mapping[str, Any], models: Mapping[str, Path]) -> dict[str, tuple[str, Figure]]:
     """The pictures that there is data for.
 
     Args:
         report: the content of ``report.json``.
-        work: with the training logs.
+        models: the folders of the systems that are one network, by name; some have training logs.
 
     Returns:
         Names (for files) and figures by their captions, in the order of the report.
     """
-    logs = {
-        system["name"]: log
-        for system in report["systems"]
-        if (log := _read_log(work, system["kind"], system["name"]))
-    }
+    logs = {name: log for name, folder in models.items() if (log := _read_log(folder))}
     with mpl.rc_context(STYLE):
         drawn = {
             "Word error rates": ("wer", _error_rates(report)),
@@ -95,9 +92,9 @@ def _training(report: Mapping[str, Any], logs: Mapping[str, list[dict[str, Any]]
 
 
 def _temperature(report: Mapping[str, Any]) -> Figure | None:
-    """Test WER and frame accuracy of students by the temperature that they were trained at."""
+    """Test WER and frame accuracy of students by the temperature of their soft targets."""
     settings = report["provenance"]["settings"]["distill"]["students"]
-    students = [system for system in report["systems"] if system["kind"] == "student"]
+    students = taught_students(report)  # a control has no temperature
     if len({settings[system["name"]]["temperature"] for system in students}) < 2:
         return None
     figure = Figure(figsize=(WIDTH, 5.2), layout="constrained")
@@ -149,14 +146,9 @@ def _ends(metrics: Mapping[str, Any]) -> list[float]:
     return [100 * metrics["interval"]["low"], 100 * metrics["interval"]["high"]]
 
 
-def _read_log(work: Path, kind: str, name: str) -> list[dict[str, Any]]:
+def _read_log(folder: Path) -> list[dict[str, Any]]:
     """The lines of a network's training log that measure dev."""
-    path = (
-        work
-        / {"member": "train", "student": "distill", "pruned": "compress"}.get(kind, "")
-        / name
-        / "log.jsonl"
-    )
+    path = folder / "log.jsonl"
     if not path.is_file():
         return []
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

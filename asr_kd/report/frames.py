@@ -17,6 +17,7 @@ from asr_kd.seeding import generator
 from asr_kd.significance.bootstrap import Interval, bootstrap_rates, gap_closed_interval, interval
 
 TABLE_FILE, DATA_FILE = "frames.md", "frames.json"
+MEAN_SINGLE = "mean single"  # the row of the members
 METRICS = ("accuracy", "cross_entropy", "calibrated")
 
 
@@ -92,8 +93,9 @@ def build_rows(folder: Path, systems: Sequence[Described], seed: int) -> list[di
 
     Of a row: ``name``, ``kind``, ``runs`` (names), ``parameters``, ``settings``; by part the metrics, each
     with ``value`` and ``spread`` (standard deviation over the runs), and on test ``gain``: the difference to
-    the baseline with its paired interval by speaker, and ``gap_closed``, None where the teacher's own gain
-    may be nothing. The baseline is the mean single member; where there is one teacher, the first control.
+    the baseline with its paired interval by speaker, None where there is but one; and ``gap_closed``, None
+    where the teacher's own gain may be nothing as well. The baseline is the mean single member; where there
+    is one teacher, the first control.
     """
     found = {system.name: _read(folder / system.name / QUALITY_FILE) for system in systems}
     groups: dict[str, list[Described]] = {}
@@ -108,7 +110,7 @@ def build_rows(folder: Path, systems: Sequence[Described], seed: int) -> list[di
     for key, group in groups.items():
         first = group[0]
         row: dict[str, Any] = {
-            "name": "mean single" if first.kind == "member" and len(group) > 1 else first.name,
+            "name": MEAN_SINGLE if first.kind == "member" and len(group) > 1 else first.name,
             "kind": first.kind,
             "runs": [one.name for one in group],
             "parameters": found[first.name]["parameters"],
@@ -166,14 +168,17 @@ def _metrics(runs: Sequence[Measured]) -> dict[str, Any]:
 
 
 def _against(system: Measured, baseline: Measured, teacher: Measured, seed: int) -> dict[str, Any]:
-    gain, closed = {}, {}
+    gain: dict[str, Any] = {}
+    closed: dict[str, Any] = {}
     for metric in METRICS:
         mine, theirs, best = (one.losses(metric) for one in (system, baseline, teacher))
         draws = bootstrap_rates(np.stack([mine, theirs], 1), system.frames, generator(seed, "frames", metric))
         value = float((mine.sum() - theirs.sum()) / system.frames.sum())
-        difference = interval(value, draws[:, 0] - draws[:, 1], len(mine))
-        # Errors are counted, and accuracy is shown.
-        gain[metric] = asdict(_negated(difference) if metric == "accuracy" else difference)
+        gain[metric] = None
+        if len(mine) > 1:  # of one speaker there is no interval
+            difference = interval(value, draws[:, 0] - draws[:, 1], len(mine))
+            # Errors are counted, and accuracy is shown.
+            gain[metric] = asdict(_negated(difference) if metric == "accuracy" else difference)
         share = gap_closed_interval(
             mine, theirs, best, system.frames, generator(seed, "frames", metric, "gap closed")
         )
@@ -242,7 +247,7 @@ def _value(metric: Mapping[str, Any], scale: float, digits: int) -> str:
 
 
 def _gain(test: Mapping[str, Any], metric: str, scale: float, digits: int) -> str:
-    if "gain" not in test:
+    if test.get("gain", {}).get(metric) is None:
         return ""
     value, low, high = (scale * test["gain"][metric][key] for key in ("value", "low", "high"))
     return f"{value:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"

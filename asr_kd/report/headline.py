@@ -7,18 +7,16 @@ SMALL_P = 0.001
 
 
 def sentences(report: Mapping[str, Any]) -> list[str]:
-    """One sentence about each student, and one about what the test part could show.
+    """One sentence about each student with a teacher, and one about what the test part could show.
 
     Args:
         report: the content of ``report.json`` so far.
     """
     systems = {system["name"]: system for system in report["systems"]}
-    found = [
-        _student(name, report, systems) for name, system in systems.items() if system["kind"] == "student"
-    ]
+    found = [_student(student["name"], report, systems) for student in taught_students(report)]
     pairs = report["pairs"] or report["comparisons"]
-    if pairs:
-        smallest = max(100 * pair["detectable"] for pair in pairs)
+    smallest = max((100 * pair["detectable"] for pair in pairs), default=0.0)
+    if round(smallest, 1) > 0:  # 0: outputs that are the same everywhere
         words = pairs[0]["words"]
         found.append(
             f"With {words:,} words this test part shows differences of {smallest:.1f} points or more "
@@ -27,27 +25,39 @@ def sentences(report: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def taught_students(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The students of ``report.json`` that learnt from soft targets; controls did not."""
+    settings = report["provenance"]["settings"]["distill"]["students"]
+    students = [system for system in report["systems"] if system["kind"] == "student"]
+    return [student for student in students if settings[student["name"]]["soft_weight"] > 0]
+
+
 def _student(name: str, report: Mapping[str, Any], systems: Mapping[str, Any]) -> str:
-    clauses = []
-    gap = report["gap_closed"].get(name, {})
-    if gap.get("frame_accuracy") is not None:
-        interval = gap["intervals"]["frame_accuracy"]
-        ends = f" ({100 * interval['low']:.0f} to {100 * interval['high']:.0f} %)" if interval else ""
-        clauses.append(
-            f"keeps {100 * gap['frame_accuracy']:.0f} %{ends} of the ensemble's gain in frame accuracy"
+    called = name if "student" in name else f"student {name}"
+    kept = _kept(report["gap_closed"].get(name, {}))
+    pair = next(pair for pair in (*report["pairs"], *report["comparisons"]) if pair["system"] == name)
+    if kept:
+        sentence = f"The {called} {kept}; {difference_in_words(pair)}"
+    else:
+        sentence = difference_in_words(pair, f"The WER of the {called}")
+    return sentence + _speed(name, systems) + "."
+
+
+def _kept(gap: Mapping[str, Any]) -> str | None:
+    """How much of the ensemble's gain in frame accuracy a student keeps; None where that is not clear."""
+    interval = gap.get("intervals", {}).get("frame_accuracy")
+    if interval is None:
+        return None
+    share, low, high = (100 * one for one in (gap["frame_accuracy"], interval["low"], interval["high"]))
+    if share < 0:
+        return (
+            f"falls behind the mean single network by {-share:.0f} % ({-high:.0f} to {-low:.0f} %) of the "
+            "ensemble's gain in frame accuracy"
         )
-    pair = next((pair for pair in report["pairs"] if pair["system"] == name), None)
-    if pair is None:
-        pair = next((pair for pair in report["comparisons"] if pair["system"] == name), None)
-    if pair is not None:
-        clauses.append(difference_in_words(pair))
-    if not clauses:
-        return f"{name}: WER {100 * systems[name]['metrics']['test']['wer']:.1f} %."
-    sentence = f"The {name} " if "student" in name else f"The student {name} "
-    return sentence + "; ".join(clauses) + _speed(name, systems) + "."
+    return f"keeps {share:.0f} % ({low:.0f} to {high:.0f} %) of the ensemble's gain in frame accuracy"
 
 
-def difference_in_words(pair: Mapping[str, Any]) -> str:
+def difference_in_words(pair: Mapping[str, Any], subject: str = "its WER") -> str:
     """E.g. "its WER is 0.3 points above the ensemble's, interval -0.4 to 1.0: not distinguishable"."""
     difference = {key: 100 * value for key, value in pair["difference"].items()}
     baseline = "mean single network" if pair["baseline"] == "mean_single" else pair["baseline"]
@@ -57,7 +67,7 @@ def difference_in_words(pair: Mapping[str, Any]) -> str:
         place = f"that of the {baseline} to 0.1 points"
     verdict = "distinguishable" if pair["distinguishable"] else "not distinguishable"
     ends = f"{difference['low']:.1f} to {difference['high']:.1f}"
-    return f"its WER is {place}, interval {ends}: {verdict}"
+    return f"{subject} is {place}, interval {ends}: {verdict}"
 
 
 def _speed(name: str, systems: Mapping[str, Any]) -> str:

@@ -103,9 +103,7 @@ def _vocabulary(report: Mapping[str, Any]) -> list[str]:
     tokens = next(iter(known.values()))["tokens"]
     if not tokens:
         return ["Every word of test can be recognised."]
-    rates = ", ".join(
-        f"{name} {percent(row['known_errors'] / row['known_words'])}" for name, row in known.items()
-    )
+    rates = ", ".join(f"{name} {percent(row['known_wer'])}" for name, row in known.items())
     return [
         f"{tokens} words of test are not in the vocabulary and always errors. WER % of the others: {rates}."
     ]
@@ -170,7 +168,8 @@ def _gaps(report: Mapping[str, Any]) -> list[str]:
         "## Gap closed",
         table(("student", "in frame accuracy", "in cross entropy"), rows),
         "(student - mean single) / (ensemble - mean single) on test: 0 is a single network, 1 the ensemble; "
-        "with a 95 % bootstrap interval where the ensemble's own gain is clear.",
+        "with a 95 % bootstrap interval. Not clear: the ensemble's own gain is not above 0 in its whole "
+        "interval.",
     ]
 
 
@@ -178,7 +177,8 @@ def _gap(gap: Mapping[str, Any], key: str) -> str:
     if gap[key] is None:
         return "-"
     ends = gap["intervals"][key]
-    return f"{gap[key]:.2f}" + (f" ({ends['low']:.2f} - {ends['high']:.2f})" if ends else "")
+    # The share of a gain that may be nothing can be anything.
+    return f"{gap[key]:.2f} ({ends['low']:.2f} - {ends['high']:.2f})" if ends else "not clear"
 
 
 def _other_lms(report: Mapping[str, Any]) -> list[str]:

@@ -13,7 +13,8 @@ from typing import Any
 from asr_kd import __version__
 from asr_kd.artifacts import finished
 from asr_kd.config import Config
-from asr_kd.config.stages import stage_settings
+from asr_kd.config.stages import STAGES, stage_settings
+from asr_kd.layout import targets_folder, transfer_folders
 from asr_kd.report.results import Results
 
 _PACKAGES = ("numpy", "scipy", "torch", "kaldi-hmm-gmm", "kaldi-decoder", "kaldifst", "jiwer", "kaldialign")
@@ -29,22 +30,26 @@ def provenance(config: Config, work: Path, results: Results) -> dict[str, Any]:
         "stage_seconds": seconds,
         "versions": {"asr_kd": __version__, "python": platform.python_version(), **_versions()},
         "settings": asdict(config),
-        "fingerprints": _fingerprints(work, results),
+        "fingerprints": _fingerprints(config, work, results),
     }
 
 
 def stage_seconds(path: Path, config: Config) -> dict[str, float]:
-    """How long each stage worked with today's settings, by the lines of ``stages.jsonl``.
+    """How long each stage took with today's settings: the longest of its runs in ``stages.jsonl``.
 
-    A stage that was interrupted worked in several runs, and one that was up to date took a moment: all are
-    added up.
+    Not their sum: a run that finds the stage up to date takes a moment, and one that makes everything again,
+    because what it reads has changed, replaces the work of those before it. A run that was interrupted has no
+    line, so its time is not counted.
     """
     seconds: dict[str, float] = {}
+    settings = {stage: json.loads(json.dumps(stage_settings(config, stage))) for stage in STAGES}
     if path.is_file():
         for line in path.read_text(encoding="utf-8").splitlines():
             entry = json.loads(line)
-            if entry.get("settings") == json.loads(json.dumps(stage_settings(config, entry["stage"]))):
-                seconds[entry["stage"]] = seconds.get(entry["stage"], 0.0) + entry["seconds"]
+            stage = entry["stage"]
+            # Lines of earlier versions may know other stages, and not the settings.
+            if stage in settings and entry.get("settings") == settings[stage]:
+                seconds[stage] = max(seconds.get(stage, 0.0), entry["seconds"])
     return seconds
 
 
@@ -58,23 +63,31 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _fingerprints(work: Path, results: Results) -> dict[str, str]:
-    """The digest of every artefact that the report rests on, by its path below `work`.
+def _fingerprints(config: Config, work: Path, results: Results) -> dict[str, str]:
+    """The digest of every artefact that the report rests on, by its path: below `work`, else as given.
 
     Only those of today's recipe: further members or students of an earlier one are no part.
     """
     entries = [entry for decoded in results.decoded.values() for entry in decoded]
+    transferred = transfer_folders(config, work)
     folders = [
         work / "data",
-        work / "features",
+        # One by one: each may be a link (see `sweep`), and those below a folder are not followed.
+        *(work / "features" / part for part in ("train", "dev", "test")),
+        *transferred,
         work / "align" / "labels",
         *(work / "align" / f"graph-{lm}" for lm in results.decoded),
         *dict.fromkeys(model for entry in entries for model in entry.system.models),
         *(entry.artifact.path for entry in entries),
     ]
     if results.of_kind("student"):
-        folders.append(work / "distill" / "targets")
+        folders += [targets_folder(work, part) for part in ("train", *(one.name for one in transferred))]
     if results.bench:
         folders += [work / "bench", work / "bench-deployed"]
     found = [artifact for folder in folders for artifact in finished(folder)]
-    return {artifact.path.relative_to(work).as_posix(): artifact.digest for artifact in found}
+    return {_name(artifact.path, work): artifact.digest for artifact in found}
+
+
+def _name(path: Path, work: Path) -> str:
+    """Teachers may lie anywhere."""
+    return (path.relative_to(work) if path.is_relative_to(work) else path).as_posix()

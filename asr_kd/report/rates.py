@@ -30,11 +30,7 @@ def error_rates(seed: int, results: Results, lm: str) -> dict[str, dict[str, Any
             known = out_of_vocabulary(entry.alignments[part].values(), results.vocabulary[lm])
             rates[entry.system.name][part] = counts | {
                 "interval": interval_json(found) | {"by": by},
-                "out_of_vocabulary": {
-                    "tokens": known.tokens,
-                    "known_words": known.known_words,
-                    "known_errors": known.known_errors,
-                },
+                "out_of_vocabulary": known.to_json(),
             }
         members = errors[:, results.members]
         mean = float(members.sum() / members.shape[1])

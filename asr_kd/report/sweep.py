@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from asr_kd.artifacts import replace_file
+from asr_kd.artifacts import MANIFEST, Artifact, replace_file
 from asr_kd.report.frames import DATA_FILE, METRICS
 
 TABLE_FILE, JSON_FILE, PICTURE_FILE = "sweep.md", "sweep.json", "sweep.png"
@@ -47,13 +47,29 @@ def collect(runs: Sequence[tuple[Mapping[str, str], Path]]) -> list[dict[str, An
 
 
 def _wer(work: Path, systems: Sequence[str]) -> float | None:
-    """The mean test WER of some systems, where the run has a report."""
+    """The mean test WER of some systems, where the run has a report of today's models."""
     path = work / "report" / "report.json"
     if not path.is_file():
         return None
-    known = {one["name"]: one for one in json.loads(path.read_text(encoding="utf-8"))["systems"]}
+    report = json.loads(path.read_text(encoding="utf-8"))
+    if not _is_of_today(report, work):
+        return None
+    known = {one["name"]: one for one in report["systems"]}
     rates = [known[name]["metrics"]["test"]["wer"] for name in systems if name in known]
     return float(np.mean(rates)) if rates else None
+
+
+def _is_of_today(report: Mapping[str, Any], work: Path) -> bool:
+    """Whether the members and students of a report are those that lie there now."""
+    fingerprints = report["provenance"]["fingerprints"]
+    models = {
+        work / path: digest
+        for path, digest in fingerprints.items()
+        if path.startswith(("train/", "distill/"))
+    }
+    return all(
+        (path / MANIFEST).is_file() and Artifact(path).digest == digest for path, digest in models.items()
+    )
 
 
 def _row(group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -105,12 +121,14 @@ def _markdown(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _once(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Rows whose figures do not depend on what is swept are shown once, without its values."""
+    """Rows whose figures do not depend on some swept setting are shown once, without its values."""
     shown: dict[str, Mapping[str, Any]] = {}
     for row in rows:
         figures = json.dumps([value for key, value in row.items() if key not in {"swept", "runs"}])
         known = shown.get(figures)
-        shown[figures] = {**known, "swept": {}} if known else row
+        swept = row["swept"]
+        common = {k: v for k, v in known["swept"].items() if swept.get(k) == v} if known else swept
+        shown[figures] = {**(known or row), "swept": common}
     return list(shown.values())
 
 

@@ -28,11 +28,16 @@ def write(config: Config, work: Path) -> None:
         text = json.dumps(content, indent=1, allow_nan=False)
         (folder / "report.json").write_text(text + "\n", encoding="utf-8")
         _write_utterances(folder / UTTERANCES_FILE, results)
-        drawn = figures(content, work)
+        drawn = figures(content, _single_models(results))
         page = recipe_page.render(config, work, content, results, drawn)
         (folder / "report.html").write_text(page, encoding="utf-8")
         pictures = write_pictures(folder, drawn)
         (folder / "report.md").write_text(markdown.render(content, pictures), encoding="utf-8")
+
+
+def _single_models(results: Results) -> dict[str, Path]:
+    systems = [entry.system for entry in results.headline]
+    return {system.name: system.models[0] for system in systems if len(system.models) == 1}
 
 
 def _write_utterances(path: Path, results: Results) -> None:

@@ -44,7 +44,7 @@ def read_reference(path: Path, speakers: Path | None = None) -> Reference:
         speakers = speakers or (path / "utt2spk" if (path / "utt2spk").is_file() else None)
     elif path.suffix == ".jsonl":
         rows = list(_json_lines(_existing(path)))
-        names = {_key(row, _ID_KEYS, place): row.get("speaker") for place, row in rows}
+        names = {str(_key(row, _ID_KEYS, place)): row.get("speaker") for place, row in rows}
         known = {name: str(speaker) for name, speaker in names.items() if speaker is not None}
         found = Reference(_by_id(path, rows, _REFERENCE_KEYS), known if len(known) == len(names) else {})
     else:

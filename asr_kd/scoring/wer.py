@@ -146,12 +146,6 @@ def by_group(counts: Mapping[str, ErrorCounts], groups: Mapping[str, str]) -> di
     return dict(sorted(sums.items()))
 
 
-def as_arrays(counts: Iterable[ErrorCounts]) -> tuple[np.ndarray, np.ndarray]:
-    """Errors and words, each ``(units,)`` int64."""
-    pairs = np.array([(count.errors, count.words) for count in counts], dtype=np.int64).reshape(-1, 2)
-    return pairs[:, 0], pairs[:, 1]
-
-
 def _most_right(
     reference: Sequence[str], hypothesis: Sequence[str], chunks: Iterable[jiwer.AlignmentChunk]
 ) -> Alignment:

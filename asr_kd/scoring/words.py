@@ -45,6 +45,20 @@ class OutOfVocabulary:
     known_words: int
     known_errors: int
 
+    @property
+    def known_rate(self) -> float | None:
+        """The word error rate of the known words; None where there are none."""
+        return self.known_errors / self.known_words if self.known_words else None
+
+    def to_json(self) -> dict[str, int | float | None]:
+        """As ``docs/report_schema.md`` describes it."""
+        return {
+            "tokens": self.tokens,
+            "known_words": self.known_words,
+            "known_errors": self.known_errors,
+            "known_wer": self.known_rate,
+        }
+
 
 def count_words(alignments: Iterable[Alignment]) -> dict[str, WordCounts]:
     """The counts of every word that was said or recognised, sorted."""

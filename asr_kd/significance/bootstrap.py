@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr, stdtrit
 
+from asr_kd.errors import AsrKdError
+
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
 _CHUNK_CELLS = 4_000_000  # of the matrix of draws held at once: 32 MB
@@ -89,9 +91,16 @@ def interval(
         samples: ``(resamples,)``.
         units: how many units were resampled; none: the plain interval.
         confidence: of the interval.
+
+    Raises:
+        AsrKdError: there is but one unit: all draws are the same, and would look like certainty.
     """
     tail = (1 - confidence) / 2
-    if units is not None and units > 1:
+    if units is not None:
+        if units < 2:
+            raise AsrKdError(
+                "one utterance or speaker alone has no bootstrap interval; give a part of two or more"
+            )
         tail = float(ndtr(np.sqrt(units / (units - 1)) * stdtrit(units - 1, tail)))
     low, high = np.quantile(samples, [tail, 1 - tail])
     return Interval(value, float(low), float(high))
@@ -133,9 +142,11 @@ def gap_closed_interval(
 
     Returns:
         None where the ensemble's gain is not itself above 0 in its whole interval: the share of a gain
-        that may be nothing can be anything.
+        that may be nothing can be anything. None as well where there is but one unit.
     """
     columns = np.column_stack([student - single, ensemble - single])[np.asarray(sizes) > 0]
+    if len(columns) < 2:
+        return None
     sums = bootstrap_sums(columns, generator, resamples)
     gain = interval(float(columns[:, 1].sum()), sums[:, 1], len(columns))
     if gain.high >= 0:

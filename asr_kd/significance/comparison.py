@@ -100,12 +100,15 @@ def compare(
         generator: where the draws come from.
         baseline_systems: of how many systems the baseline is the mean.
         slots: errors in their places, of the system and of the baseline, for MAPSSWE.
+
+    Raises:
+        AsrKdError: there is but one utterance.
     """
     # Times the number of systems: whole numbers, and the same tests.
     scaled = np.stack([errors * baseline_systems, baseline], axis=1)
     value = float((scaled[:, 0].sum() - scaled[:, 1].sum()) / baseline_systems / test_set.words.sum())
     found: dict[str, tuple[Interval, np.ndarray]] = {}
-    for by in (BY_UTTERANCE, BY_SPEAKER):
+    for by in (BY_UTTERANCE, BY_SPEAKER) if test_set.speaker_count > 1 else (BY_UTTERANCE,):
         words = test_set.units(test_set.words, by)
         rates = bootstrap_rates(test_set.units(scaled, by), words, generator) / baseline_systems
         samples = rates[:, 0] - rates[:, 1]
@@ -116,7 +119,7 @@ def compare(
         test_set.by,
         chosen,
         found[BY_UTTERANCE][0],
-        found[BY_SPEAKER][0] if test_set.speaker_count > 1 else None,
+        found[BY_SPEAKER][0] if BY_SPEAKER in found else None,
         probability_of_improvement(samples),
         sign_flip_p(units[:, 0] - units[:, 1]),
         detectable_difference(standard_error(samples, len(units)), len(units)),

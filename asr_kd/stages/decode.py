@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -96,9 +97,11 @@ def _made_from(config: Config, work: Path, system: System, lm: str) -> dict[str,
     for part in PARTS:
         inputs[f"{part} transcripts"] = data.sha256(f"{part}.jsonl")
         inputs[f"{part} features"] = artifacts.Artifact(work / "features" / part)
-    for model in system.models:
-        own = model.is_relative_to(work)
-        inputs[f"model {model.name if own else model}"] = artifacts.Artifact(model)
+    for model, mapping in zip_longest(system.models, system.mappings):
+        name = model.name if model.is_relative_to(work) else str(model)
+        inputs[f"model {name}"] = artifacts.Artifact(model)
+        if mapping is not None:
+            inputs[f"senones of {name}"] = artifacts.file_digest(mapping)
     settings = asdict(config.decode) | {"system": system.name, "kind": system.kind, "average": system.average}
     settings["precision"] = system.precision
     if system.weights:

@@ -17,7 +17,7 @@ from asr_kd.distillation.weights import make_weights
 from asr_kd.errors import AsrKdError
 from asr_kd.features.store import FBANK_FILE, open_part
 from asr_kd.jobs import map_processes, resolve_workers
-from asr_kd.layout import member_folders, student_folder
+from asr_kd.layout import TARGETS, member_folders, student_folder, targets_folder
 from asr_kd.models.devices import resolve_device
 from asr_kd.models.registry import named_settings
 from asr_kd.progress import say
@@ -29,7 +29,6 @@ from asr_kd.training.data import FrameData
 from asr_kd.training.jobs import TrainingJob, optimiser_fingerprint, run_jobs
 from asr_kd.training.objectives import DistillationObjective
 
-TARGETS = "targets"  # the folder of the store, beside the students'; those of views end in their name
 FRAMES = "frames"  # the folder of what every system makes of the frames of dev and test
 ENSEMBLE = "ensemble"
 RESERVED = (TARGETS, FRAMES, "weights")
@@ -40,7 +39,7 @@ def run(config: Config, work: Path) -> None:
     if not config.distill.students:
         say("distill: the recipe has no students")
         return
-    _check_students(config)
+    _check_students(config, work)
     teachers = make_teachers(config, work)
     stores: dict[str, Artifact] = {}
     jobs = [_student(config, work, name, teachers, stores) for name in sorted(config.distill.students)]
@@ -89,7 +88,7 @@ def make_teachers(config: Config, work: Path) -> TeachersOfRecipe:
 def make_targets(config: Config, work: Path, teachers: TeachersOfRecipe, part: TransferPart) -> Artifact:
     """The soft targets of a part of the transfer sets, for all temperatures in use."""
     settings = target_settings(config, work)
-    path = work / "distill" / (TARGETS if part.original is None and part.labels else f"{TARGETS}-{part.name}")
+    path = targets_folder(work, part.name)
     content = {**asdict(settings), "weights": teachers.teachers.weights, "precision": config.precision}
     made_from = fingerprint("soft targets", content, _origin(teachers, part))
     found = find(path, made_from)
@@ -122,13 +121,16 @@ def _origin(teachers: TeachersOfRecipe, part: TransferPart) -> dict[str, str]:
     return {**teachers.inputs, "features": Artifact(part.features).digest}
 
 
-def _check_students(config: Config) -> None:
+def _check_students(config: Config, work: Path) -> None:
     """Refuse what no student can be trained with before the teachers have worked for it."""
     check_kind(config.distill.average)
+    taken = {"gmm", ENSEMBLE, frame_report.MEAN_SINGLE, *(one.name for one in member_folders(config, work))}
     for name, student in config.distill.students.items():
         setting = f"distill.students.{name}"
         if name.split("-")[0] in RESERVED:
             raise AsrKdError(f"distill.students: {name!r} is the name of a folder here; choose another name")
+        if name in taken:
+            raise AsrKdError(f"distill.students: {name!r} is the name of another system; choose another name")
         named_settings(config.models, student.model, f"{setting}.model")
         check_transfer(config, student.transfer, f"{setting}.transfer", student.soft_weight > 0)
         _objective(config, student)
@@ -228,7 +230,10 @@ def _quality_job(config: Config, work: Path, name: str, system: Teachers) -> Qua
     labels = Artifact(work / "align" / "labels")
     inputs: dict[str, Artifact | str] = {"labels": labels}
     inputs |= {part: Artifact(work / "features" / part) for part in ("dev", "test")}
-    inputs |= {f"model {place}": Artifact(model) for place, model in enumerate(system.models)}
+    for place, (model, mapping) in enumerate(zip(system.models, system.mappings, strict=True)):
+        inputs[f"model {place}"] = Artifact(model)
+        if mapping is not None:
+            inputs[f"senones of {place}"] = file_digest(mapping)
     student = config.distill.students.get(name)
     unseen = _unseen(student.transfer, system.senones) if student else ()
     settings = {

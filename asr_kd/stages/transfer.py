@@ -26,12 +26,11 @@ from asr_kd.features.perturb import Perturbation, mask, shift_image, stretch_lab
 from asr_kd.features.store import Part, create_part, open_part
 from asr_kd.frames import FrameIndex, open_frames
 from asr_kd.jobs import resolve_workers
+from asr_kd.layout import TRAIN, UNLABELLED, view_folder
 from asr_kd.progress import say
 from asr_kd.seeding import derive_seed, generator
 from asr_kd.training.data import FrameData, PerFrame, join, labelled
 
-TRAIN, UNLABELLED = "train", "unlabelled"
-VIEW_PREFIX = "view-"
 DIGESTS_FILE = ".unlabelled-digests.json"
 
 
@@ -166,7 +165,7 @@ def check_views(config: Config, names: Iterable[str], setting: str) -> None:
 
 def make_view(config: Config, work: Path, name: str) -> Artifact:
     """The features of a perturbed copy of the training part, in its order, ids ending in ``~view-<name>``."""
-    view, path = config.views[name], work / "features" / f"{VIEW_PREFIX}{name}"
+    view, path = config.views[name], view_folder(work, name)
     original, data = Artifact(work / "features" / TRAIN), work / "data" / f"{TRAIN}.jsonl"
     seed = derive_seed(config.seed, "view", name)
     settings = {**_extraction_settings(config), "view": asdict(view), "seed": seed}
@@ -187,16 +186,19 @@ def make_view(config: Config, work: Path, name: str) -> Artifact:
 
 
 def make_unlabelled(config: Config, work: Path) -> Artifact:
-    """The features of `data.unlabelled`."""
+    """The features of `data.unlabelled`, ids ending in ``~unlabelled``."""
     assert config.data.unlabelled is not None
-    utterances = read_unlabelled(config.data.unlabelled)
+    # Their ids may be those of the training part: files of a folder are called by their stems.
+    utterances = [_renamed(one, UNLABELLED) for one in read_unlabelled(config.data.unlabelled)]
     for part in ("dev", "test"):
         refuse_known_speakers(utterances, read_manifest(work / "data" / f"{part}.jsonl"), part)
     workers = resolve_workers(config.workers)
     digests = audio_digests([one.audio for one in utterances], work / DIGESTS_FILE, workers)
     content = [[asdict(one), digests[one.audio]] for one in utterances]
     path, inputs = work / "features" / UNLABELLED, {"utterances": _hash(content)}
-    settings = {**_extraction_settings(config), "invalid": config.data.invalid}
+    # The dither is the only thing drawn at random.
+    seed = config.seed if config.features.dither > 0 else None
+    settings = {**_extraction_settings(config), "invalid": config.data.invalid, "seed": seed}
     made_from = fingerprint("unlabelled", settings, inputs)
     found = find(path, made_from)
     if found is not None:

@@ -61,8 +61,19 @@ class Joined:
     """Arrays of several parts as one, e.g. the training part and perturbed copies of it."""
 
     def __init__(self, parts: "Sequence[Frames]") -> None:
-        """Utterance ids must differ between the parts."""
-        self._owner = {utterance_id: part for part in parts for utterance_id in part.ids()}
+        """Join parts.
+
+        Raises:
+            AsrKdError: an utterance id is in two of them.
+        """
+        self._owner: dict[str, Frames] = {}
+        for part in parts:
+            if shared := sorted(self._owner.keys() & set(part.ids())):
+                raise AsrKdError(
+                    f"{len(shared)} utterances are in two parts of the transfer set, first {shared[0]}; "
+                    "rename them in one of the two"
+                )
+            self._owner |= dict.fromkeys(part.ids(), part)
         self.dtype: np.dtype = parts[0].dtype
         self.row_shape: tuple[int, ...] = parts[0].row_shape
 

@@ -77,6 +77,21 @@ def test_vocabulary_sets_unknown_words_apart(files: Path) -> None:
     assert 0 < known["known_errors"] < content["systems"][0]["errors"]
 
 
+@pytest.mark.parametrize("form", ["markdown", "json", "html"])
+def test_a_vocabulary_without_a_word_of_the_reference(
+    files: Path, form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (files / "words.txt").write_text("Z 1\n")
+    systems = [str(files / name) for name in ("base.txt", "new.txt")]
+    arguments = [f"reference={files / 'ref.txt'}", f"vocabulary={files / 'words.txt'}", f"format={form}"]
+    assert cli.main(["compare", *systems, *arguments]) == 0
+    printed = capsys.readouterr().out
+    if form == "json":
+        assert json.loads(printed)["systems"][0]["out_of_vocabulary"]["known_wer"] is None
+    elif form == "markdown":
+        assert "| - | baseline |" in printed
+
+
 def test_reports_bring_their_reference(tmp_path: Path) -> None:
     config = make_work(tmp_path)
     write_decodings(config, tmp_path, WRONG)

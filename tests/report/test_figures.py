@@ -19,7 +19,11 @@ def system(name: str, kind: str, wer: float) -> dict[str, Any]:
 
 @pytest.fixture
 def report() -> dict[str, Any]:
-    students = {"warm": {"temperature": 2.0}, "hot": {"temperature": 5.0}}
+    students = {
+        "warm": {"temperature": 2.0, "soft_weight": 1.0},
+        "hot": {"temperature": 5.0, "soft_weight": 1.0},
+        "control": {"temperature": 3.0, "soft_weight": 0.0},
+    }
     return {
         "lm": "bigram",
         "systems": [
@@ -27,6 +31,7 @@ def report() -> dict[str, Any]:
             system("ensemble", "ensemble", 0.05),
             system("warm", "student", 0.06),
             system("hot", "student", 0.065),
+            system("control", "student", 0.068),
         ],
         "mean_single": {"metrics": {"test": {"wer": 0.07}}},
         "provenance": {"settings": {"distill": {"students": students}, "bench": {"threads": 1}}},
@@ -34,7 +39,7 @@ def report() -> dict[str, Any]:
 
 
 def test_a_picture_for_whatever_there_is(report: dict[str, Any], tmp_path: Path) -> None:
-    drawn = figures(report, tmp_path)
+    drawn = figures(report, {})
     assert list(drawn) == ["Word error rates", "Accuracy against speed", "Temperature"]
     files = write_pictures(tmp_path, drawn)
     assert all((tmp_path / file).stat().st_size > 5000 for file in files.values())
@@ -44,12 +49,18 @@ def test_a_picture_for_whatever_there_is(report: dict[str, Any], tmp_path: Path)
     assert "var(--student-2)" in svg
 
 
-def test_no_sweep_of_one_temperature_and_no_speed_unmeasured(report: dict[str, Any], tmp_path: Path) -> None:
+def test_no_sweep_of_one_temperature_and_no_speed_unmeasured(report: dict[str, Any]) -> None:
     other = deepcopy(report)
     other["provenance"]["settings"]["distill"]["students"]["hot"]["temperature"] = 2.0
     for one in other["systems"]:
         del one["rtf"]
-    assert list(figures(other, tmp_path)) == ["Word error rates"]
+    assert list(figures(other, {})) == ["Word error rates"]
+
+
+def test_controls_have_no_temperature(report: dict[str, Any]) -> None:
+    rates, accuracies = figures(report, {})["Temperature"][1].axes
+    assert {line.get_label() for line in rates.lines if line.get_marker() == "o"} == {"warm", "hot"}
+    assert len(accuracies.lines) == 2
 
 
 def test_words_stand_where_they_are_spoken() -> None:

@@ -10,7 +10,14 @@ SPEAKERS = 12
 FRAMES = 1000
 
 
-def quality(folder: Path, name: str, errors: float, nats: float, bias: float | None = None) -> None:
+def quality(
+    folder: Path,
+    name: str,
+    errors: float,
+    nats: float,
+    bias: float | None = None,
+    speaker_count: int = SPEAKERS,
+) -> None:
     """A system with about so many errors and nats a speaker."""
     random = np.random.default_rng(0)  # speakers are equally hard for all
     speakers = {
@@ -21,7 +28,7 @@ def quality(folder: Path, name: str, errors: float, nats: float, bias: float | N
             0.9 * nats * hard,
             FRAMES - 5,
         ]
-        for number, hard in enumerate(random.uniform(0.8, 1.2, SPEAKERS))
+        for number, hard in enumerate(random.uniform(0.8, 1.2, speaker_count))
     }
     part = {"speakers": speakers, "classes": {}}
     content = {
@@ -76,6 +83,18 @@ def test_with_one_teacher_the_first_control_is_the_baseline(tmp_path: Path) -> N
     assert rows[2]["test"]["gap_closed"]["accuracy"]["value"] == pytest.approx(0.5, abs=0.02)
     # The teacher gains no nats: the share of nothing is not defined.
     assert rows[2]["test"]["gap_closed"]["cross_entropy"] is None
+
+
+def test_one_speaker_tells_nothing_about_others(tmp_path: Path) -> None:
+    kinds = {"member-0": "member", "member-1": "member", "ensemble": "ensemble", "student": "student"}
+    for place, name in enumerate(kinds):
+        quality(tmp_path, name, 300 - 40 * place, 1000.0 - 40 * place, speaker_count=1)
+    write(tmp_path, [Described(name, kind, {}) for name, kind in kinds.items()], seed=0)
+    student = json.loads((tmp_path / "frames.json").read_text())[-1]
+    nothing = dict.fromkeys(("accuracy", "cross_entropy", "calibrated"))
+    assert (student["test"]["gain"], student["test"]["gap_closed"]) == (nothing, nothing)
+    row = (tmp_path / "frames.md").read_text().splitlines()[-1]
+    assert row.startswith("| student |") and "(" not in row
 
 
 def test_table_names_every_row_and_what_a_bias_mends(tmp_path: Path, systems: list[Described]) -> None:

@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -8,7 +9,7 @@ import jsonschema
 import pytest
 
 from asr_kd import artifacts
-from asr_kd.config import Config
+from asr_kd.config import Config, TeacherConfig, ViewConfig
 from asr_kd.config.stages import stage_settings
 from asr_kd.errors import AsrKdError
 from asr_kd.report import rates, write
@@ -155,13 +156,18 @@ def test_provenance(recipe: tuple[Config, Path]) -> None:
     train, decode = (stage_settings(config, stage) for stage in ("train", "decode"))
     lines = [
         {"stage": "train", "seconds": 60.0, "settings": train},
-        {"stage": "train", "seconds": 0.5, "settings": train},
+        {"stage": "train", "seconds": 0.5, "settings": train},  # up to date
         {"stage": "train", "seconds": 900.0, "settings": train | {"seed": 1}},
         {"stage": "decode", "seconds": 9, "settings": decode},
+        {"stage": "decode", "seconds": 8, "settings": decode},  # again, for what it reads had changed
+        # Of earlier versions of the program.
+        {"stage": "decode", "seconds": 70.0},
+        {"stage": "polish", "seconds": 80.0, "settings": {}},
     ]
     (work / "stages.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     found = written(config, work)["provenance"]
-    assert found["stage_seconds"] == {"train": 60.5, "decode": 9}
+    assert found["stage_seconds"] == {"train": 60.0, "decode": 9}
+    assert found["seconds"] == 69.0
     assert found["settings"]["data"]["corpus"] == "tiny"
     assert {"data", "align/labels", "train/member-0", "decode/bigram/gmm"} <= set(found["fingerprints"])
     assert found["versions"]["numpy"]
@@ -175,6 +181,28 @@ def test_what_an_earlier_recipe_left_behind_is_no_part_of_the_report(recipe: tup
     found = written(config, work)["provenance"]["fingerprints"]
     assert {"train/member-1", "distill/student"} <= set(found)
     assert not {"train/member-2", "distill/old-student", "bench"} & set(found)
+
+
+def test_fingerprints_of_teachers_made_elsewhere_and_of_linked_features(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    config, elsewhere = make_work(tmp_path), tmp_path_factory.mktemp("elsewhere")
+    make_model(elsewhere / "large", seed=5)
+    config.distill.teachers["large"] = TeacherConfig(str(elsewhere / "large"))
+    config.views = {"slow": ViewConfig(speed=0.9), "unused": ViewConfig(speed=1.1)}
+    config.distill.students["student"].transfer.views = ["slow"]
+    # As in a run of a sweep.
+    (tmp_path / "features").rename(elsewhere / "features")
+    (tmp_path / "features").mkdir()
+    for name in ("view-slow", "view-unused"):
+        shutil.copytree(elsewhere / "features" / "train", elsewhere / "features" / name)
+    for folder in (elsewhere / "features").iterdir():
+        (tmp_path / "features" / folder.name).symlink_to(folder, target_is_directory=True)
+    write_decodings(config, tmp_path, WRONG)
+    found = written(config, tmp_path)["provenance"]["fingerprints"]
+    assert found[str(elsewhere / "large")] == artifacts.Artifact(elsewhere / "large").digest
+    features = {name.removeprefix("features/") for name in found if name.startswith("features/")}
+    assert features == {"train", "dev", "test", "view-slow"}
 
 
 def test_markdown_and_pictures(recipe: tuple[Config, Path]) -> None:

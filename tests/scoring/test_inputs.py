@@ -29,6 +29,9 @@ def test_json_lines(tmp_path: Path) -> None:
     found = read_reference(path)
     assert (found.words, found.speakers) == (REFERENCES, {"u1": "ann", "u2": "bob"})
     assert read_hypotheses(path, {}) == REFERENCES
+    path = write(tmp_path / "numbers.jsonl", '{"id": 7, "text": "A", "speaker": 1}\n')
+    found = read_reference(path)
+    assert (found.words, found.speakers) == ({"7": ["A"]}, {"7": "1"})
     # A manifest with the reference in it: what was recognised comes first.
     row = {"audio_filepath": "u1", "text": "A C", "pred_text": "A B"}
     path = write(tmp_path / "nemo.jsonl", json.dumps(row) + "\n" + '{"id": "u2", "words": []}\n')

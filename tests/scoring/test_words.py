@@ -29,3 +29,5 @@ def test_words_outside_the_vocabulary_are_set_apart() -> None:
     found = out_of_vocabulary(align_words(REFERENCES, HYPOTHESES).values(), vocabulary)
     # Eight words and four errors; ZEBRA is one of both.
     assert found == OutOfVocabulary(tokens=1, words=("ZEBRA",), known_words=7, known_errors=3)
+    assert found.known_rate == 3 / 7
+    assert out_of_vocabulary(align_words(REFERENCES, HYPOTHESES).values(), set()).known_rate is None

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from asr_kd.errors import AsrKdError
 from asr_kd.significance.bootstrap import (
     bootstrap_rates,
     bootstrap_sums,
@@ -98,6 +99,16 @@ def test_interval_of_few_units_is_the_one_of_student(units: int) -> None:
     found = interval(values.mean(), samples, units)
     expected = stats.t.interval(0.95, units - 1, values.mean(), stats.sem(values))
     assert (found.low, found.high) == pytest.approx(expected, abs=0.02)
+
+
+def test_one_unit_is_no_certainty() -> None:
+    with pytest.raises(AsrKdError, match="one utterance or speaker alone has no bootstrap interval"):
+        interval(0.5, np.full(100, 0.5), units=1)
+    one = np.array([30])
+    assert gap_closed_interval(one, one + 10, one - 10, one, np.random.default_rng(0)) is None
+    # Units without frames are none.
+    two = np.array([30, 0])
+    assert gap_closed_interval(two, two + 10, two - 10, two, np.random.default_rng(0)) is None
 
 
 def test_paired_interval_is_narrower_than_the_two_systems() -> None:

@@ -4,11 +4,12 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from asr_kd.artifacts import Artifact
-from asr_kd.config import Config
+from asr_kd.config import Config, TeacherConfig
 from asr_kd.errors import AsrKdError
 from asr_kd.models.metrics import FrameMetrics
 from asr_kd.scoring.transcripts import read_references, read_transcripts
@@ -115,6 +116,21 @@ def test_a_second_run_decodes_only_what_changed_whatever_the_workers(
     assert "decode/*/member-0: up to date" in capsys.readouterr().out
     # The student's second decoding, in one worker, is the first one's in two.
     assert {name for name in NETWORKS if first[name] != second[name]} == {"member-1", "ensemble"}
+
+
+def test_an_ensemble_is_decoded_anew_when_a_senone_mapping_changes(tmp_path: Path) -> None:
+    config = make_networks(tmp_path)
+    make_model(tmp_path / "elsewhere", seed=5)
+    mapping = tmp_path / "map.npy"
+    config.distill.teachers["other"] = TeacherConfig(str(tmp_path / "elsewhere"), str(mapping))
+    config.train.members, config.distill.students = 1, {}
+    posteriors = []
+    for senones in ([0, 1, 2], [1, 0, 2]):
+        np.save(mapping, np.array(senones))
+        decode.run(config, tmp_path)
+        metrics = read(tmp_path / "decode" / "bigram" / "ensemble" / "metrics.json")
+        posteriors.append(metrics["parts"]["test"]["cross_entropy"])
+    assert posteriors[0] < posteriors[1]
 
 
 def test_a_gpu_is_named_with_its_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,6 +59,14 @@ def test_targets_and_students_are_made_once_and_follow_their_settings(
     assert changed["student"] == digests["student"] and changed["soft"] != digests["soft"]
 
 
+def losses_on_test(folder: Path) -> np.ndarray:
+    """Errors, cross entropy and cross entropy at the tuned temperature, each by frame; ``(3,)``."""
+    quality = json.loads((folder / "quality.json").read_text())
+    sums = np.sum(list(quality["parts"]["test"]["speakers"].values()), axis=0)
+    frames, correct, cross_entropy, calibrated = sums[:4]
+    return np.array([frames - correct, cross_entropy, calibrated]) / frames
+
+
 def test_frames_of_every_system_are_measured(with_members: Config, tmp_path: Path) -> None:
     students = with_members.distill.students
     students["again"] = replace(students["student"], seed=1)
@@ -75,9 +83,19 @@ def test_frames_of_every_system_are_measured(with_members: Config, tmp_path: Pat
     # Students that differ in their seed alone are one row with a spread.
     assert set(rows["student"]["runs"]) == {"student", "again"}
     assert rows["student"]["test"]["accuracy"]["spread"] > 0
-    closed = rows["ensemble"]["test"]["gap_closed"]
-    assert set(closed) == {"accuracy", "cross_entropy", "calibrated"}
-    assert all(one is None or one["value"] == pytest.approx(1.0) for one in closed.values())
+    # Their mean gain and the gap that it closes, from the sums of every system.
+    members = ("member-0", "member-1", "member-2")
+    losses = {name: losses_on_test(frames / name) for name in (*members, "ensemble", "student", "again")}
+    single = np.mean([losses[name] for name in members], axis=0)
+    student = np.mean([losses["student"], losses["again"]], axis=0)
+    found = rows["student"]["test"]
+    for place, (metric, sign) in enumerate({"accuracy": -1, "cross_entropy": 1, "calibrated": 1}.items()):
+        assert found["gain"][metric]["value"] == pytest.approx(sign * (student - single)[place])
+    # Untrained members: their mean is better in cross entropy, as such means are, and guesses as they do.
+    shares = (student - single) / (losses["ensemble"] - single)
+    assert found["gap_closed"]["accuracy"] is None
+    assert found["gap_closed"]["cross_entropy"]["value"] == pytest.approx(shares[1])
+    assert found["gap_closed"]["calibrated"]["value"] == pytest.approx(shares[2])
     # Against the same model measured in another way.
     test = train.open_labelled(tmp_path, "test")
     model = load_model(tmp_path / "distill" / "control")
@@ -119,6 +137,11 @@ def test_a_teacher_with_senones_of_its_own_needs_a_mapping(with_members: Config,
     distill.run(with_members, tmp_path)
     store = SoftTargets.open(tmp_path / "distill" / "targets")
     assert {"teacher other", "senones of teacher other"} <= set(store.origin)
+    ensemble = artifacts.Artifact(tmp_path / "distill" / "frames" / "ensemble")
+    before = ensemble.digest
+    np.save(tmp_path / "map.npy", np.array([4, 3, 2, 1, 0, 0, 0]))
+    distill.run(with_members, tmp_path)
+    assert artifacts.Artifact(ensemble.path).digest != before
 
 
 def test_students_may_begin_with_a_member_of_their_architecture(with_members: Config, tmp_path: Path) -> None:
@@ -148,6 +171,10 @@ def test_no_students_need_no_targets(tmp_path: Path) -> None:
         ("other", StudentConfig(model="large"), r"distill\.students\.other\.model asks for model 'large'"),
         ("other", StudentConfig(model="small", temperature=0.0), "temperature=0.0"),
         ("frames", StudentConfig(model="small"), "choose another name"),
+        ("gmm", StudentConfig(model="small"), "'gmm' is the name of another system"),
+        ("ensemble", StudentConfig(model="small"), "'ensemble' is the name of another system"),
+        ("member-0", StudentConfig(model="small"), "'member-0' is the name of another system"),
+        ("mean single", StudentConfig(model="small"), "'mean single' is the name of another system"),
         ("other", StudentConfig(model="small", transfer=TransferConfig(fraction=0.0)), "fraction=0.0"),
         ("other", StudentConfig(model="small", transfer=TransferConfig(views=["x"])), "asks for view 'x'"),
         ("other", StudentConfig(model="small", transfer=TransferConfig(unlabelled=True)), "data.unlabelled"),

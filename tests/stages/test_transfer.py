@@ -104,11 +104,31 @@ def test_unlabelled_audio_has_features_and_no_labels(with_audio: Config, tmp_pat
     with_audio.data.unlabelled = str(tmp_path / "audio" / "unlabelled")
     part = transfer.training_parts(with_audio, tmp_path, [], unlabelled=True)[1]
     index = open_part(part.features).index
-    assert index.ids == ("eve-1", "fay-1")
+    assert index.ids == ("eve-1~unlabelled", "fay-1~unlabelled")
     assert (part.load_labels(index) == -1).all()
     with_audio.data.unlabelled = str(tmp_path / "audio" / "test")
     with pytest.raises(AsrKdError, match="speaker dan is in part test"):
         transfer.make_unlabelled(with_audio, tmp_path)
+
+
+def test_unlabelled_audio_takes_no_place_of_the_training_part(with_audio: Config, tmp_path: Path) -> None:
+    # Files of a folder are utterances by their stems: here those of the training part.
+    with_audio.data.unlabelled = str(tmp_path / "audio" / "train")
+    parts = transfer.training_parts(with_audio, tmp_path, [], unlabelled=True)
+    data = transfer.open_parts(parts, None, WHOLE, seed=0)
+    assert list(data.utterances)[:2] == ["ann-1", "bob-1"]
+    assert (data.targets["labels"].of("ann-1") >= 0).all()
+    assert len(set(data.features.ids())) == 4
+
+
+def test_dither_of_unlabelled_audio_follows_the_seed(with_audio: Config, tmp_path: Path) -> None:
+    write_audio(tmp_path, ("eve",), "unlabelled")
+    with_audio.data.unlabelled = str(tmp_path / "audio" / "unlabelled")
+    digests = []
+    for dither, seed in ((0.0, 0), (0.0, 1), (1.0, 1), (1.0, 2)):
+        with_audio.features.dither, with_audio.seed = dither, seed
+        digests.append(transfer.make_unlabelled(with_audio, tmp_path).digest)
+    assert digests[0] == digests[1] and len(set(digests)) == 3
 
 
 def test_an_empty_transfer_set_is_refused(tmp_path: Path) -> None:

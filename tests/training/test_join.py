@@ -33,6 +33,11 @@ def test_joined_parts_hold_the_frames_of_all() -> None:
     assert sorted(labels.tolist()) == sorted(expected.tolist())
 
 
+def test_an_utterance_of_two_parts_is_refused() -> None:
+    with pytest.raises(AsrKdError, match=r"2 utterances are in two parts .* first utterance-0"):
+        join([toy_data(4), toy_data(2, seed=1)])
+
+
 def test_an_utterance_of_no_part_is_named() -> None:
     both = join([toy_data(2), renamed(toy_data(2, seed=1), "~other")])
     with pytest.raises(AsrKdError, match="utterance nobody is missing"):

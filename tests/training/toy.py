@@ -30,7 +30,9 @@ def toy_data(utterances: int = 12, seed: int = 0, failed: int = 0) -> FrameData:
     random = np.random.default_rng(seed)
     lengths = random.integers(3, 40, size=utterances)
     ids = [f"utterance-{number}" for number in range(utterances)]
-    index = FrameIndex.from_lengths(ids, ["speaker"] * utterances, lengths.tolist())
+    index = FrameIndex.from_lengths(
+        ids, [f"speaker-{number % 4}" for number in range(utterances)], lengths.tolist()
+    )
     means = np.random.default_rng(99).normal(size=(SENONES, DIMS))
     labels = np.repeat(random.integers(SENONES, size=index.total_frames // 3 + 1), 3)[: index.total_frames]
     features = means[labels] + random.normal(scale=0.7, size=(index.total_frames, DIMS))
