@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,10 @@ def test_systems_in_the_order_of_the_report(systems: dict[str, System]) -> None:
 
 def test_no_ensemble_of_one_and_no_two_systems_of_one_name(tmp_path: Path) -> None:
     config = make_work(tmp_path, members=1)
-    assert [system.kind for system in recipe_systems(config, tmp_path)] == ["gmm", "member", "student"]
+    config.precision = "bf16"
+    found = recipe_systems(config, tmp_path)
+    assert [system.kind for system in found] == ["gmm", "member", "student"]
+    assert {system.precision for system in found} == {"bf16"}
     config.distill.students["member-0"] = config.distill.students["student"]
     with pytest.raises(AsrKdError, match="'member-0'"):
         recipe_systems(config, tmp_path)
@@ -42,11 +46,9 @@ def test_posteriors_are_averaged_before_the_priors_are_divided_out(
 ) -> None:
     frames = np.random.default_rng(0).standard_normal((6, 8)).astype(np.float16)
     priors = np.array([0.7, 0.2, 0.1], np.float32)
-    scores, found = NetworkScorer(systems["ensemble"], np.log(priors), "cpu")(frames, frames)
-    each = [
-        log_posteriors(load_model(folder), frames).double().exp().numpy()
-        for folder in systems["ensemble"].models
-    ]
+    ensemble = replace(systems["ensemble"], precision="fp32")
+    scores, found = NetworkScorer(ensemble, np.log(priors), "cpu")(frames, frames)
+    each = [log_posteriors(load_model(folder), frames).double().exp().numpy() for folder in ensemble.models]
     mean = (each[0] + each[1]) / 2
     np.testing.assert_allclose(found.double().exp().numpy(), mean, rtol=1e-5)
     np.testing.assert_allclose(np.exp(scores), mean / priors, rtol=1e-5)
