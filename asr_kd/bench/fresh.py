@@ -5,7 +5,6 @@ and the most memory that the process ever held.
 """
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from asr_kd.jobs import THREAD_VARIABLES
+
+_STATUS = Path("/proc/self/status")
 
 
 def fresh_process(model: Path, threads: int, audio: Sequence[str]) -> dict[str, Any]:
@@ -33,6 +34,16 @@ def fresh_process(model: Path, threads: int, audio: Sequence[str]) -> dict[str, 
     found: dict[str, Any] = json.loads(done.stdout)
     found["first_words_seconds"] = found.pop("first_words_at") - started
     return found
+
+
+def peak_memory_bytes() -> int:
+    """The most memory that this program ever held.
+
+    Not `resource.getrusage`: its maximum outlives the start of another program, so that a child would be
+    charged with what its parent held.
+    """
+    fields = dict(line.split(":", 1) for line in _STATUS.read_text(encoding="utf-8").splitlines())
+    return 1024 * int(fields["VmHWM"].split()[0])
 
 
 def main() -> None:
@@ -55,7 +66,7 @@ def main() -> None:
                 "import_seconds": imported - started,
                 "load_seconds": loaded - imported,
                 "first_words_at": first_words_at,
-                "peak_memory_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+                "peak_memory_bytes": peak_memory_bytes(),
             }
         )
     )
