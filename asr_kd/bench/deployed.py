@@ -4,7 +4,7 @@ Passes of all recognisers are interleaved, so that a machine that slows down slo
 pass is not counted. Every recogniser's words are those of its own measured passes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
@@ -12,7 +12,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from asr_kd.decoding.network import OnnxNetwork
 from asr_kd.decoding.search import Search
 from asr_kd.runtime import Recogniser
 
@@ -47,35 +46,24 @@ class Deployed(Protocol):
         ...
 
 
-class _TimedNetwork:
-    """A network that counts its seconds."""
+class _Timed:
+    """Something of which some methods count the seconds that they take."""
 
-    def __init__(self, network: OnnxNetwork) -> None:
-        self._network, self.seconds = network, 0.0
-
-    def logits(self, padded: np.ndarray) -> np.ndarray:
-        started = perf_counter()
-        result = self._network.logits(padded)
-        self.seconds += perf_counter() - started
-        return result
+    def __init__(self, timed: object, *methods: str) -> None:
+        self._timed, self._methods, self.seconds = timed, methods, 0.0
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._network, name)
+        found = getattr(self._timed, name)
+        return self._counting(found) if name in self._methods else found
 
+    def _counting(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*arguments: Any) -> Any:
+            started = perf_counter()
+            result = method(*arguments)
+            self.seconds += perf_counter() - started
+            return result
 
-class _TimedSearch:
-    """A search that counts its seconds."""
-
-    def __init__(self, search: Search) -> None:
-        self._search, self.seconds = search, 0.0
-
-    def advance(self, name: str, scores: np.ndarray) -> None:
-        started = perf_counter()
-        self._search.advance(name, scores)
-        self.seconds += perf_counter() - started
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._search, name)
+        return counted
 
 
 class TimedRecogniser(Recogniser):
@@ -83,13 +71,13 @@ class TimedRecogniser(Recogniser):
 
     def __init__(self, folder: Path, threads: int) -> None:
         super().__init__(folder, threads)
-        self._network = _TimedNetwork(self.model.network)
+        self._network = _Timed(self.model.network, "logits", "log_posteriors")
         self.model = replace(self.model, network=self._network)  # type: ignore[arg-type]
-        self._search: _TimedSearch
+        self._search: _Timed
 
     def search(self) -> Search:
         """See `Recogniser.search`."""
-        self._search = _TimedSearch(super().search())
+        self._search = _Timed(super().search(), "advance", "path")
         return self._search  # type: ignore[return-value]
 
     def __call__(self, samples: np.ndarray) -> tuple[list[str], Timing]:

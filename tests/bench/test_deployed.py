@@ -3,10 +3,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asr_kd.bench.deployed import Deployed, Measured, Timing, measure, percentiles, summarise
+from asr_kd.bench import deployed
+from asr_kd.bench.deployed import (
+    Deployed,
+    Measured,
+    TimedRecogniser,
+    Timing,
+    measure,
+    percentiles,
+    summarise,
+)
 from asr_kd.bench.pareto import draw_pareto, render_pareto
 from asr_kd.bench.peers import pocketsphinx_peers
 from asr_kd.corpus.lexicon import Lexicon
+from asr_kd.decoding.network import BLOCK_FRAMES, OnnxNetwork
+from asr_kd.decoding.search import Search
+from asr_kd.runtime import Recogniser
+from asr_kd.runtime.acoustic import FIRST_FRAMES
+from tests.bench.clock import Clock
+from tests.runtime.conftest import noise
 
 RATE = 100
 
@@ -40,6 +55,38 @@ def test_passes_are_interleaved_and_the_first_does_not_count() -> None:
     assert found["b"].passes == [(7 / 4, None, None), (11 / 4, None, None)]
     assert found["a"].latencies == pytest.approx([10.0, 30.0])
     assert found["b"].latencies == []
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Passes 2 s for every call of the network, 0.5 s for a search's, 0.25 s as its path is looked for."""
+    clock = Clock()
+    monkeypatch.setattr(deployed, "perf_counter", clock)
+    for kind, method, seconds in (
+        (OnnxNetwork, "logits", 2.0), (Search, "advance", 0.5), (Search, "path", 0.25)
+    ):  # fmt: skip
+        monkeypatch.setattr(kind, method, clock.taking(seconds, getattr(kind, method)))
+    return clock
+
+
+def test_all_that_the_network_computes_is_timed_with_the_first_frames_twice(
+    clock: Clock, model_folder: Path
+) -> None:
+    recogniser, samples = TimedRecogniser(model_folder, 1), noise(1.5)
+    wanted = [segment.text for segment in Recogniser(model_folder).recognise([samples])]
+    clock.now = 100.0
+    for _ in range(2):  # what an earlier utterance took is not counted again
+        words, timing = recogniser(samples)
+        blocks = -(-150 // BLOCK_FRAMES)
+        assert timing.acoustic == 2.0 * (FIRST_FRAMES // BLOCK_FRAMES + blocks)
+        assert timing.search == 0.5 * blocks + 0.25
+        assert timing.total == timing.acoustic + timing.search
+        assert words == " ".join(wanted).split()
+
+
+def test_latency_is_what_is_left_to_do_after_the_last_portion(clock: Clock, model_folder: Path) -> None:
+    # 160 frames and a network without context: all but the last of five blocks are done before the end.
+    assert TimedRecogniser(model_folder, 1).latency(noise(1.6)) == 2.0 + 0.5 + 0.25
 
 
 def test_summary() -> None:
