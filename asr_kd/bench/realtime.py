@@ -50,11 +50,11 @@ class Recogniser(Protocol):
 
 
 class SystemRecogniser:
-    """A system of the recipe, from waveform to words, in one thread of work."""
+    """A system of the recipe, from waveform to words; only its networks have several `threads`."""
 
-    def __init__(self, backend: Backend, system: System, labels: Path, search: Search) -> None:
+    def __init__(self, backend: Backend, system: System, labels: Path, search: Search, threads: int) -> None:
         self._backend, self._search = backend, search
-        self._scorer = load_scorer(system, labels, "cpu")
+        self._scorer = load_scorer(system, labels, "cpu", threads)
 
     def __call__(self, sound: Sound) -> tuple[float, float, float]:
         """See `Recogniser`."""
@@ -103,7 +103,9 @@ def run_bench(bench: Bench) -> dict[str, dict[str, list[float]]]:
     graph = load_graph(bench.graph)
     columns = graph.highest_input_label()
     recognisers = {
-        system.name: SystemRecogniser(backend, system, bench.labels, Search(graph, columns, settings))
+        system.name: SystemRecogniser(
+            backend, system, bench.labels, Search(graph, columns, settings), bench.threads
+        )
         for system, settings in bench.systems
     }
     return measure(recognisers, sounds, bench.extraction.sample_rate, bench.passes)

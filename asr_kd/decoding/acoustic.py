@@ -97,8 +97,8 @@ class NetworkScorer:
 class OnnxScorer:
     """An exported network; scores as of `NetworkScorer`."""
 
-    def __init__(self, system: System, log_priors: np.ndarray) -> None:
-        self._network = OnnxNetwork(system.models[0] / NETWORK_FILE)
+    def __init__(self, system: System, log_priors: np.ndarray, threads: int = 1) -> None:
+        self._network = OnnxNetwork(system.models[0] / NETWORK_FILE, threads)
         check_senones(system, self._network.senones, log_priors)
         self._log_priors = log_priors
         self.parameter_count = self._network.parameters
@@ -126,8 +126,14 @@ class GmmScorer:
         return likelihoods, torch.from_numpy(likelihoods + self._log_priors).log_softmax(dim=1)
 
 
-def load_scorer(system: System, labels: Path, device: str) -> Scorer:
-    """Load a system's models; `labels` is the folder with ``priors.npy``.
+def load_scorer(system: System, labels: Path, device: str, threads: int = 1) -> Scorer:
+    """Load a system's models.
+
+    Args:
+        system: what scores.
+        labels: the folder with ``priors.npy``.
+        device: of networks in torch.
+        threads: of exported networks; those in torch have the process' own.
 
     Raises:
         AsrKdError: a model is missing or damaged, or has other senones than the priors.
@@ -136,7 +142,7 @@ def load_scorer(system: System, labels: Path, device: str) -> Scorer:
     if system.kind == "gmm":
         return GmmScorer(system, log_priors)
     if system.kind == "int8":
-        return OnnxScorer(system, log_priors)
+        return OnnxScorer(system, log_priors, threads)
     return NetworkScorer(system, log_priors, device)
 
 

@@ -1,27 +1,24 @@
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from asr_kd.bench import realtime
-from asr_kd.bench.realtime import PHASES, Sound, load_sounds, measure, summarise
+from asr_kd.bench.realtime import PHASES, Bench, Sound, load_sounds, measure, run_bench, summarise
 from asr_kd.config import FeatureConfig
 from asr_kd.corpus.manifest import read_manifest
+from asr_kd.decoding.acoustic import load_scorer
+from asr_kd.decoding.search import SearchSettings
+from asr_kd.decoding.systems import recipe_systems
 from asr_kd.features.extract import Extraction, make_backend
 from asr_kd.features.normalise import Statistics, normalise
+from tests.bench.clock import Clock
 from tests.work_folder import MEL_BINS, make_work
 
 NOTHING = Statistics(1, np.zeros(1), np.zeros(1))
-
-
-class Clock:
-    """Time that passes only when somebody works."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Worker:
@@ -75,3 +72,37 @@ def test_sounds_come_with_what_normalises_them(tmp_path: Path, by: str) -> None:
     for group in groups:
         np.testing.assert_allclose(np.concatenate(group).mean(axis=0), 0.0, atol=1e-3)
         np.testing.assert_allclose(np.concatenate(group).std(axis=0), 1.0, atol=1e-2)
+
+
+@pytest.fixture
+def torch_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("torch_threads")
+def test_scorers_get_the_threads_that_are_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = make_work(tmp_path)
+    student = next(system for system in recipe_systems(config, tmp_path) if system.kind == "student")
+    given: list[int] = []
+
+    def load(*arguments: Any) -> Any:
+        given.append(arguments[3])
+        return load_scorer(*arguments)
+
+    monkeypatch.setattr(realtime, "load_scorer", load)
+    factors = run_bench(
+        Bench(
+            ((student, SearchSettings(1.0, 20.0, 100)),),
+            tmp_path / "align" / "graph-bigram",
+            tmp_path / "align" / "labels",
+            Extraction(FeatureConfig(mel_bins=MEL_BINS), 16000),
+            tuple(read_manifest(tmp_path / "data" / "test.jsonl")),
+            passes=1,
+            threads=2,
+        )
+    )
+    assert given == [2]
+    assert torch.get_num_threads() == 2
+    assert set(factors["student"]) == set(PHASES)

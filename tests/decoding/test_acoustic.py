@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from asr_kd.decoding.acoustic import GmmScorer, NetworkScorer, read_log_priors, score_part
+from asr_kd.compression.export import export_network
+from asr_kd.decoding import acoustic
+from asr_kd.decoding.acoustic import GmmScorer, NetworkScorer, load_scorer, read_log_priors, score_part
+from asr_kd.decoding.network import NETWORK_FILE, OnnxNetwork
 from asr_kd.decoding.systems import System, recipe_systems
 from asr_kd.errors import AsrKdError
 from asr_kd.features.store import open_part
@@ -106,3 +109,23 @@ def test_gmm_scores_are_likelihoods_and_its_posteriors_follow_bayes_rule(
 def test_senones_that_never_occurred_get_no_infinite_score(tmp_path: Path) -> None:
     np.save(tmp_path / "priors.npy", np.array([0.5, 0.5, 0.0], np.float32))
     assert np.isfinite(read_log_priors(tmp_path)).all()
+
+
+def test_exported_networks_compute_with_the_threads_given(
+    tmp_path: Path, systems: dict[str, System], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "compress" / "tiny"
+    folder.mkdir(parents=True)
+    export_network(load_model(systems["student"].models[0]), folder / NETWORK_FILE)
+    given: list[int] = []
+
+    def load(path: Path, threads: int) -> OnnxNetwork:
+        given.append(threads)
+        return OnnxNetwork(path, threads)
+
+    monkeypatch.setattr(acoustic, "OnnxNetwork", load)
+    tiny = System("tiny", "int8", (folder,))
+    frames = np.random.default_rng(1).standard_normal((40, 8)).astype(np.float16)
+    scores = [load_scorer(tiny, tmp_path / "align" / "labels", "cpu", n)(frames, frames)[0] for n in (1, 2)]
+    assert given == [1, 2]
+    np.testing.assert_allclose(scores[0], scores[1], atol=1e-5)
