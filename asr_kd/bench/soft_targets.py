@@ -143,8 +143,9 @@ def epoch_ratio(store: SoftTargets, sample: Sample, student: Path, temperature: 
             )
             settings, device = OptimiserConfig(), torch.device("cpu")
             trainers.append(Trainer(fresh, objective, data, data, settings, 0, device, Path(folder), "bench"))
-        times = [_update_seconds(trainer, updates) for trainer in trainers for _ in range(2)]
-    return min(times[2:]) / min(times[:2])
+        times = [[_update_seconds(trainer, updates) for trainer in trainers] for _ in range(2)]
+    on_labels, on_targets = (min(own) for own in zip(*times, strict=True))
+    return on_targets / on_labels
 
 
 def _update_seconds(trainer: Trainer, updates: int) -> float:

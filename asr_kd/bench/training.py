@@ -5,11 +5,12 @@ cores; the share of the matrix product's peak, measured in turn with the trainin
 """
 
 import argparse
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from asr_kd.config.schema import OptimiserConfig
 from asr_kd.frames import FrameIndex
 from asr_kd.models import AcousticModel, build
 from asr_kd.models.devices import resolve_device
-from asr_kd.training.data import Batch, FrameData, PerFrame
+from asr_kd.training.data import Batch, FrameData, Loader, PerFrame
 from asr_kd.training.loop import Trainer
 from asr_kd.training.objectives import DistillationObjective, HardObjective
 
@@ -49,19 +50,19 @@ class Speed:
 
 def measure(trainer: Trainer, updates: int) -> Speed:
     """Time single updates, each followed by a matrix product for the peak; the fast tenth of both."""
-    batches = list(trainer.loader.epoch(0))
+    batches = _endless(trainer.loader)
+    operations = update_operations(trainer.model, next(batches))
     peak = _matrix_product(trainer.precision, trainer.device)
     update_seconds, peak_seconds = [], []
-    for number in range(updates + 5):
-        batch = batches[number % len(batches)]
-        update_seconds.append(_seconds(trainer.device, lambda chosen: trainer.update(chosen, 1e-3), batch))
+    for _ in range(updates + 5):
+        update_seconds.append(_seconds(trainer.device, lambda: trainer.update(next(batches), 1e-3)))
         peak_seconds.append(_seconds(trainer.device, peak))
     # The first few allocate memory and choose kernels; the slow ones were interrupted by other programs.
     update, product = (float(np.quantile(times[5:], 0.1)) for times in (update_seconds, peak_seconds))
     frames = trainer.loader.batch_chunks * trainer.model.chunk_frames
     return Speed(
         frames_a_second=frames / update,
-        gigaflops=update_operations(trainer.model, batches[0]) / update / 1e9,
+        gigaflops=operations / update / 1e9,
         peak_gigaflops=2 * PEAK_SIZE**3 / product / 1e9,
     )
 
@@ -107,17 +108,22 @@ def synthetic_data(senones: int) -> FrameData:
     return FrameData(PerFrame(index, features), targets, ids)
 
 
+def _endless(loader: Loader) -> Iterator[Batch]:
+    """Epoch after epoch, every batch gathered when it is asked for."""
+    return (batch for epoch in count() for batch in loader.epoch(epoch))
+
+
 def _matrix_product(precision: torch.dtype, device: torch.device) -> Callable[[], Any]:
     square = torch.randn(PEAK_SIZE, PEAK_SIZE, device=device).to(precision)
     return lambda: square @ square
 
 
-def _seconds(device: torch.device, function: Callable[..., Any], *arguments: Any) -> float:
-    started = time.perf_counter()
-    function(*arguments)
+def _seconds(device: torch.device, function: Callable[[], Any]) -> float:
+    started = perf_counter()
+    function()
     if device.type == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter() - started
+    return perf_counter() - started
 
 
 def main() -> None:

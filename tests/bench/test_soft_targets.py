@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from asr_kd.bench.soft_targets import Sample, divergences, fill
+from asr_kd.bench import soft_targets
+from asr_kd.bench.soft_targets import Sample, divergences, epoch_ratio, fill
 from asr_kd.distillation.soft_targets import TargetSettings
 from asr_kd.frames import FrameIndex
+from asr_kd.models import build
+from asr_kd.models.storage import save_model
+from asr_kd.training.loop import Trainer
 
 
 def sample(senones: int = 30) -> Sample:
@@ -43,3 +47,23 @@ def test_divergence_with_the_rest_spread_evenly_equals_a_dense_sum(tmp_path: Pat
             q[order[5:]] = p[order[5:]].mean()
             total += float((p * np.log(p / q)).sum()) / 11
     assert divergences(store, sample(), 2.0)[2] == pytest.approx(total, abs=2e-3)
+
+
+def test_updates_on_targets_and_on_labels_are_timed_in_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = fill(tmp_path / "targets", sample(), TargetSettings("arithmetic", 5, (2.0,), 30))
+    (tmp_path / "student").mkdir()
+    settings = {"kind": "dnn", "hidden_layers": 1, "hidden_units": 4, "left_context": 1, "right_context": 1}
+    save_model(tmp_path / "student", build(settings, 4, 30))
+    timed: list[str] = []
+    # The machine slows down on the way: the last time of each is the longer one.
+    seconds = iter([1.0, 3.0, 10.0, 30.0])
+
+    def update_seconds(trainer: Trainer, updates: int) -> float:
+        timed.append(type(trainer.objective).__name__)
+        return next(seconds)
+
+    monkeypatch.setattr(soft_targets, "_update_seconds", update_seconds)
+    assert epoch_ratio(store, sample(), tmp_path / "student", 2.0, 1) == 3.0
+    assert timed == ["HardObjective", "DistillationObjective"] * 2

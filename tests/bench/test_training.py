@@ -1,13 +1,18 @@
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
 import torch
 
+from asr_kd.bench import training
 from asr_kd.bench.training import DIMS, measure, synthetic_data, update_operations
 from asr_kd.config import OptimiserConfig
 from asr_kd.models import build
+from asr_kd.training.data import Batch
 from asr_kd.training.loop import Trainer
 from asr_kd.training.objectives import DistillationObjective
+from tests.bench.clock import Clock
 
 SMALL = {"kind": "dnn", "hidden_layers": 2, "hidden_units": 8, "left_context": 1, "right_context": 1}
 
@@ -28,7 +33,22 @@ def test_operations_are_counted_by_layer_and_pass(trainer: Trainer) -> None:
     assert update_operations(trainer.model, batch) == expected
 
 
-def test_speeds_are_positive_and_consistent(trainer: Trainer) -> None:
-    speed = measure(trainer, updates=3)
-    assert speed.frames_a_second > 0 and speed.peak_gigaflops > 0
-    assert speed.share_of_peak == pytest.approx(speed.gigaflops / speed.peak_gigaflops)
+def test_speeds_are_of_updates_with_their_data(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    gather, product = trainer.loader.epoch, clock.taking(0.5, lambda: None)
+
+    def epoch(number: int) -> Iterator[Batch]:
+        for batch in islice(gather(number), 4):
+            clock.now += 1.0
+            yield batch
+
+    monkeypatch.setattr(training, "perf_counter", clock)
+    monkeypatch.setattr(training, "_matrix_product", lambda *_: product)
+    monkeypatch.setattr(trainer.loader, "epoch", epoch)
+    monkeypatch.setattr(trainer, "update", clock.taking(3.0, trainer.update))
+    speed = measure(trainer, updates=5)
+    operations = update_operations(trainer.model, next(gather(0)))
+    assert speed.frames_a_second == pytest.approx(64 / 4.0)
+    assert speed.gigaflops == pytest.approx(operations / 4.0 / 1e9)
+    assert speed.peak_gigaflops == pytest.approx(2 * 1024**3 / 0.5 / 1e9)
+    assert speed.share_of_peak == pytest.approx(operations / (8 * 2 * 1024**3))
