@@ -99,9 +99,10 @@ def compare(model: AcousticModel, network: OnnxNetwork, utterances: Sequence[np.
         wanted = log_posteriors(model, features, "cpu").numpy()
         found = network.log_posteriors(features)
         probabilities = np.exp(wanted)
-        difference = np.abs(wanted - found)[probabilities > VISIBLE]
+        # Of what is not a number neither comparison is true, and it must not be lost here or in the maximum.
+        difference = np.abs(wanted - found)[~(probabilities <= VISIBLE)]
         frames += len(wanted)
-        largest = max(largest, float(difference.max(initial=0.0)))
+        largest = float(np.maximum(largest, difference.max(initial=0.0)))
         divergence += float((probabilities * (wanted - found)).sum(dtype=np.float64))
         same += int((wanted.argmax(axis=1) == found.argmax(axis=1)).sum())
     return Agreement(frames, largest, divergence / max(frames, 1), same / max(frames, 1))
@@ -111,8 +112,10 @@ def export_checked(model: AcousticModel, path: Path, utterances: Sequence[np.nda
     """`export_network`, then `compare`.
 
     Raises:
-        AsrKdError: the export gives other posteriors; nothing is left at `path`.
+        AsrKdError: the export gives other posteriors, or there are no frames; nothing is left at `path`.
     """
+    if not any(map(len, utterances)):
+        raise AsrKdError(f"{path.name}: no frames to compare the exported network on: the dev part is empty")
     export_network(model, path)
     agreement = compare(model, OnnxNetwork(path), utterances)
     if not agreement.max_difference <= LARGEST_DIFFERENCE:

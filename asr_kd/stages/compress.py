@@ -1,6 +1,7 @@
 """Stage 5, compress: smaller networks out of students, and networks in 8-bit integers."""
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -102,6 +103,8 @@ def _quantise(config: Config, work: Path, name: str, settings: QuantiseConfig) -
         exported = export_checked(model, whole, features)
         quantise(whole, folder / NETWORK_FILE, settings.method, features)
         found = compare(model, OnnxNetwork(folder / NETWORK_FILE), features)
+        if not math.isfinite(found.divergence):
+            raise AsrKdError(f"{name}: posteriors that are not finite numbers; choose another method")
         content = {"float32": asdict(exported), "int8": asdict(found), "method": settings.method}
         (folder / AGREEMENT_FILE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         size, before = (folder / NETWORK_FILE).stat().st_size, whole.stat().st_size

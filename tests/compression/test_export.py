@@ -1,3 +1,4 @@
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 import torch
 
 from asr_kd.compression import export
-from asr_kd.compression.export import compare, export_checked
+from asr_kd.compression.export import compare, export_checked, export_network
 from asr_kd.compression.quantise import quantise
 from asr_kd.decoding.network import BLOCK_FRAMES, OnnxNetwork
 from asr_kd.errors import AsrKdError
@@ -68,6 +69,33 @@ def test_an_export_that_is_not_true_is_refused(
         other.layers[0].weight[0, 0] += 1.0  # type: ignore[union-attr,index,operator]
     with pytest.raises(AsrKdError, match=r"log posteriors of the exported network differ"):
         export_checked(other, tmp_path / "network.onnx", UTTERANCES)
+    assert not (tmp_path / "network.onnx").exists()
+
+
+def test_an_export_that_is_no_number_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(model: AcousticModel, path: Path) -> None:
+        other = copy.deepcopy(model)
+        with torch.no_grad():
+            other.layers[0].weight[0, 0] = float("nan")  # type: ignore[union-attr,index,operator]
+        export_network(other, path)
+
+    monkeypatch.setattr(export, "export_network", broken)
+    with pytest.raises(AsrKdError, match=r"differ by nan"):
+        export_checked(trained("dnn"), tmp_path / "network.onnx", UTTERANCES)
+    assert not (tmp_path / "network.onnx").exists()
+
+
+def test_a_network_that_is_no_number_agrees_with_nothing(dnn: tuple[AcousticModel, Path]) -> None:
+    broken = trained("dnn")
+    with torch.no_grad():
+        broken.layers[0].weight[0, 0] = float("nan")  # type: ignore[union-attr,index,operator]
+    assert np.isnan(compare(broken, OnnxNetwork(dnn[1]), UTTERANCES).max_difference)
+
+
+@pytest.mark.parametrize("utterances", [[], [np.zeros((0, 8), np.float16)]])
+def test_an_export_that_cannot_be_compared_is_refused(tmp_path: Path, utterances: list[np.ndarray]) -> None:
+    with pytest.raises(AsrKdError, match="no frames to compare"):
+        export_checked(trained("dnn"), tmp_path / "network.onnx", utterances)
     assert not (tmp_path / "network.onnx").exists()
 
 
