@@ -18,7 +18,7 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from asr_kd.decoding.network import BLOCK_FRAMES, INPUT
+from asr_kd.decoding.network import INPUT, padded_blocks
 from asr_kd.errors import AsrKdError
 
 METHODS = ("dynamic", "static")
@@ -55,13 +55,13 @@ def quantise(source: Path, target: Path, method: str, calibration: Sequence[np.n
                 prepared, target, weight_type=QuantType.QInt8, op_types_to_quantize=["Gemm", "MatMul"]
             )
         else:
-            if not len(calibration):
-                raise AsrKdError("static quantisation needs calibration data: the dev part has no utterances")
-            context = int(properties["left_context"]) + int(properties["right_context"])
+            if not any(map(len, calibration)):
+                raise AsrKdError("static quantisation needs calibration data: the dev part is empty")
+            left, right = int(properties["left_context"]), int(properties["right_context"])
             quantize_static(
                 prepared,
                 target,
-                _Blocks(calibration, context),
+                _Blocks(calibration, left, right),
                 quant_format=QuantFormat.QDQ,
                 op_types_to_quantize=["Gemm", "MatMul"],
                 activation_type=QuantType.QUInt8,
@@ -73,13 +73,11 @@ def quantise(source: Path, target: Path, method: str, calibration: Sequence[np.n
 
 
 class _Blocks(CalibrationDataReader):
-    """Windows of the calibration utterances, as the network will see them."""
+    """Blocks of the calibration utterances, as the network will see them."""
 
-    def __init__(self, utterances: Sequence[np.ndarray], context: int) -> None:
+    def __init__(self, utterances: Sequence[np.ndarray], left: int, right: int) -> None:
         self._blocks = (
-            utterance[None, start : start + BLOCK_FRAMES + context].astype(np.float32)
-            for utterance in utterances
-            for start in range(0, len(utterance) - BLOCK_FRAMES - context, BLOCK_FRAMES)
+            block[None] for utterance in utterances for block in padded_blocks(utterance, left, right)
         )
 
     def get_next(self) -> dict[str, np.ndarray] | None:

@@ -34,6 +34,9 @@ class OnnxNetwork:
         """
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        # On processors without 8-bit dot products (VNNI) sums of products of uint8 activations and int8
+        # weights saturate at 16 bits; with this they are computed in a slower, exact way there.
+        options.add_session_config_entry("session.x64quantprecision", "1")
         options.log_severity_level = 3  # errors; warnings are about devices that are not asked for
         try:
             self._session = onnxruntime.InferenceSession(
@@ -63,14 +66,28 @@ class OnnxNetwork:
         """
         if not len(features):
             return np.empty((0, self.senones), np.float32)
-        padding = ((self.left_context, self.right_context), (0, 0))
-        padded = np.pad(features.astype(np.float32), padding, mode="edge")
-        context = self.left_context + self.right_context
-        pieces = [
-            self.logits(padded[start : min(start + BLOCK_FRAMES, len(features)) + context])
-            for start in range(0, len(features), BLOCK_FRAMES)
-        ]
-        return log_softmax(np.concatenate(pieces))
+        blocks = padded_blocks(features, self.left_context, self.right_context)
+        return log_softmax(np.concatenate([self.logits(block) for block in blocks]))
+
+
+def padded_blocks(features: np.ndarray, left: int, right: int) -> list[np.ndarray]:
+    """What a network is given of one utterance, call by call.
+
+    Args:
+        features: ``(frames, dims)``, any floating type; beyond the edges the first and last repeat.
+        left: frames of context before.
+        right: frames of context after.
+
+    Returns:
+        ``(left + n + right, dims)`` float32 each, n being `BLOCK_FRAMES` but in the last.
+    """
+    if not len(features):
+        return []
+    padded = np.pad(features.astype(np.float32), ((left, right), (0, 0)), mode="edge")
+    return [
+        padded[start : min(start + BLOCK_FRAMES, len(features)) + left + right]
+        for start in range(0, len(features), BLOCK_FRAMES)
+    ]
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:

@@ -115,6 +115,23 @@ def test_int8_is_smaller_and_close(dnn: tuple[AcousticModel, Path], tmp_path: Pa
     assert (tmp_path / "int8.onnx").stat().st_size < path.stat().st_size
 
 
+def test_static_scales_come_from_short_utterances(dnn: tuple[AcousticModel, Path], tmp_path: Path) -> None:
+    model, path = dnn
+    quantise(path, tmp_path / "int8.onnx", "static", UTTERANCES[:3])
+    assert compare(model, OnnxNetwork(tmp_path / "int8.onnx"), UTTERANCES[:3]).divergence < 0.05
+
+
+def test_static_scales_come_from_the_ends_of_utterances_too(
+    dnn: tuple[AcousticModel, Path], tmp_path: Path
+) -> None:
+    model, path = dnn
+    # Loud frames behind a whole block with its context.
+    frames = UTTERANCES[3][: BLOCK_FRAMES + 12].copy()
+    frames[BLOCK_FRAMES + 7 :] *= 10
+    quantise(path, tmp_path / "int8.onnx", "static", [frames])
+    assert compare(model, OnnxNetwork(tmp_path / "int8.onnx"), [frames]).divergence < 0.05
+
+
 def test_quantisation_that_cannot_be_is_refused(dnn: tuple[AcousticModel, Path], tmp_path: Path) -> None:
     with pytest.raises(AsrKdError, match="choose dynamic or static"):
         quantise(dnn[1], tmp_path / "int8.onnx", "int4", UTTERANCES)
