@@ -45,7 +45,8 @@ class Path:
     """The best path, frame by frame.
 
     Attributes:
-        words: recognised, each with the frame at which the graph gives it out: in its word or just before.
+        words: recognised, each with the frame at which the graph gives it out: in its word or just before; of
+            words that sound alike after the word, perhaps after the last frame.
         senones: ``(frames,)`` int32.
     """
 

@@ -65,5 +65,6 @@ class AcousticStream:
         self._to_skip -= fresh
         if fresh < size:
             self._normaliser.learn(self._raw[fresh:size], posteriors[fresh:])
-        self._raw, self._normalised = self._raw[size:].copy(), self._normalised[size:].copy()
+        # Views: copies of all that is left would make the time of a long portion quadratic.
+        self._raw, self._normalised = self._raw[size:], self._normalised[size:]
         return posteriors

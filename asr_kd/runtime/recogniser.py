@@ -127,6 +127,8 @@ class Stream:
     def accept(self, samples: np.ndarray) -> list[Segment]:
         """Take ``(samples,)`` float32 in [-1, 1] of one channel; the segments that are complete now.
 
+        However many there are, they go through a second at a time, so that memory stays bounded.
+
         Raises:
             AsrKdError: the stream was finished, or the samples are not such an array.
         """
@@ -137,7 +139,12 @@ class Stream:
             raise AsrKdError(f"samples must be (samples,) float32, not {samples.shape} {samples.dtype}")
         if not np.isfinite(samples).all():
             raise AsrKdError("samples that are not finite numbers: the audio is damaged")
-        return self._take(self._acoustic.accept(self._features.accept(samples)))
+        rate = self._model.sample_rate
+        return [
+            segment
+            for start in range(0, len(samples), rate)
+            for segment in self._accept_portion(samples[start : start + rate])
+        ]
 
     def partial(self) -> str:
         """The words of the segment that is not complete, as they look now: they may still change."""
@@ -148,6 +155,9 @@ class Stream:
         self._finished = True
         blocks = self._acoustic.accept(self._features.finish()) + self._acoustic.finish()
         return self._take(blocks) + self._end_segment()
+
+    def _accept_portion(self, samples: np.ndarray) -> list[Segment]:
+        return self._take(self._acoustic.accept(self._features.accept(samples)))
 
     def _take(self, blocks: Iterable[np.ndarray]) -> list[Segment]:
         return [segment for block in blocks for segment in self._search_block(block)]
@@ -188,13 +198,15 @@ class Stream:
         path = self._search.path("stream")
         posteriors = np.concatenate(self._phones)
         on_path = posteriors[np.arange(len(posteriors)), self._groups[path.senones]]
+        end = len(on_path)
         spans = word_spans(path.senones, path.words, self._model.phones)
         return tuple(
             Word(
                 text,
                 round((self._first_frame + first) * self._model.frame_seconds, 3),
                 round((self._first_frame + last) * self._model.frame_seconds, 3),
-                round(float(on_path[first : max(last, first + 1)].mean()), 3),
+                # At least one frame: the graph may give a word out after the last one.
+                round(float(on_path[min(first, end - 1) : max(last, first + 1)].mean()), 3),
             )
             for (text, _), (first, last) in zip(path.words, spans, strict=True)
         )

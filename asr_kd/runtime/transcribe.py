@@ -135,10 +135,15 @@ def _stream(given: argparse.Namespace) -> None:
     if given.format not in {"text", "json"} or given.output:
         raise AsrKdError("--stream writes text or json, to standard output")
     (name,) = given.audio
+    if name == STANDARD_INPUT and not given.raw:
+        raise AsrKdError(
+            "--stream - needs --raw HERTZ (16-bit samples, one channel, no header): "
+            "a file with a header is told apart only when all of it is there"
+        )
     recogniser = _loaded(Path(given.model), given.threads)
     stream = recogniser.stream()
     live = sys.stdout.isatty() and given.format == "text"
-    if name == STANDARD_INPUT and given.raw:
+    if name == STANDARD_INPUT:
         audio = read_raw(sys.stdin.buffer, given.raw, recogniser.sample_rate, STREAM_SECONDS)
     else:
         (name,) = find_audio([name])

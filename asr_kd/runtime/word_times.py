@@ -1,8 +1,9 @@
 """When each recognised word was said, from the senones of the best path.
 
-The graph gives a word out somewhere near its beginning: determinisation and minimisation move it. The senones
-tell exactly: each belongs to one state of one phone (or of a few that share their states), so a path falls
-into phones, and these into the pronunciations of its words.
+The graph gives a word out somewhere near its beginning, and one that sounds like another after its end:
+determinisation and minimisation move it. The senones tell exactly: each belongs to one state of one phone
+(or of a few that share their states), so a path falls into phones, and these into the pronunciations of its
+words.
 """
 
 import json

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from asr_kd.decoding.network import BLOCK_FRAMES
+from asr_kd.decoding.search import Path as BestPath
+from asr_kd.decoding.search import Search
 from asr_kd.errors import AsrKdError
 from asr_kd.runtime import Recogniser, Segment
+from asr_kd.runtime.acoustic import AcousticStream
 from asr_kd.runtime.recogniser import Segmentation
 from tests.runtime.conftest import noise
 
@@ -33,12 +36,47 @@ def test_a_stream_ends_with_the_words_of_the_whole(
     assert found + stream.finish() == whole(recogniser, samples)
 
 
+def test_a_whole_recording_at_once_takes_no_more_memory_than_a_stream(
+    model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames: list[int] = []
+    blocks: list[int] = []
+    accept = AcousticStream.accept
+
+    def counting(stream: AcousticStream, given: np.ndarray) -> list[np.ndarray]:
+        found = accept(stream, given)
+        frames.append(len(given))
+        blocks.append(len(found))
+        return found
+
+    monkeypatch.setattr(AcousticStream, "accept", counting)
+    whole(Recogniser(model_folder, segmentation=Segmentation(0.5, 1.0, 3.0)), noise(20.0))
+    assert sum(frames) == 2000 and sum(blocks) <= 2000 // BLOCK_FRAMES
+    assert max(frames) <= 101 and max(blocks) <= 4
+
+
 def test_words_have_times_and_confidences(recogniser: Recogniser) -> None:
     words = [word for segment in whole(recogniser, noise(4.0)) for word in segment.words]
     assert {word.text for word in words} == {"A", "B"}
     assert all(0.0 <= word.start_seconds < word.end_seconds <= 4.0 for word in words)
     assert all(one.end_seconds <= two.start_seconds for one, two in pairwise(words))
     assert all(0.0 <= word.confidence <= 1.0 for word in words)
+
+
+def test_a_word_given_out_after_the_last_frame_has_a_confidence(
+    recogniser: Recogniser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Search.path
+
+    def late(search: Search, name: str) -> BestPath:
+        found = path(search, name)
+        return BestPath((*found.words, ("C", len(found.senones))), found.senones)
+
+    monkeypatch.setattr(Search, "path", late)
+    (segment,) = whole(recogniser, noise(1.0))
+    word = segment.words[-1]
+    assert (word.text, word.start_seconds, word.end_seconds) == ("C", 1.0, 1.0)
+    assert 0.0 <= word.confidence <= 1.0
 
 
 def test_partial_words_grow_into_the_segment(recogniser: Recogniser) -> None:

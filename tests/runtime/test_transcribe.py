@@ -42,6 +42,15 @@ def test_a_stream_gives_the_words_of_the_file(
     assert whole.split()
 
 
+def test_raw_samples_of_standard_input_are_a_stream(model_folder: Path, audio: Path) -> None:
+    samples, _ = soundfile.read(audio / "1.wav", dtype="int16")
+    command = [sys.executable, "-m", "asr_kd", "transcribe", "--model", str(model_folder), "--stream"]
+    command += ["--raw", "16000", "-"]
+    found = subprocess.run(command, input=samples.tobytes(), capture_output=True, check=True, timeout=120)
+    assert set(found.stdout.decode().split()) <= {"A", "B"}
+    assert found.stdout
+
+
 def test_one_file_each(model_folder: Path, audio: Path, tmp_path: Path) -> None:
     assert transcribe(model_folder, audio, "--format", "json", "--output", tmp_path / "out") == 0
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["0.jsonl", "1.jsonl", "2.jsonl"]
@@ -67,6 +76,8 @@ def test_mistakes_are_named(
     assert "--model FOLDER" in capsys.readouterr().err
     assert transcribe(model_folder, audio, "--stream") == 1
     assert "--stream takes one file" in capsys.readouterr().err
+    assert transcribe(model_folder, "-", "--stream") == 1
+    assert "--stream - needs --raw HERTZ" in capsys.readouterr().err
     assert transcribe(audio, audio) == 1
     assert "not there or not complete" in capsys.readouterr().err
 
