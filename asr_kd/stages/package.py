@@ -3,16 +3,16 @@
 import json
 import platform
 import shutil
-import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from asr_kd import __version__
-from asr_kd.artifacts import Artifact, create, fingerprint
+from asr_kd.artifacts import MANIFEST, Artifact, create, fingerprint
 from asr_kd.bench.material import choose_utterances, processor
 from asr_kd.compression.export import export_checked
 from asr_kd.compression.statistics import training_statistics
@@ -26,6 +26,7 @@ from asr_kd.decoding.systems import System, recipe_systems
 from asr_kd.errors import AsrKdError
 from asr_kd.features.extract import Extraction, load_waveform
 from asr_kd.features.store import open_part
+from asr_kd.jobs import map_processes
 from asr_kd.models.storage import load_model
 from asr_kd.progress import say, track
 from asr_kd.report.results import headline_lm
@@ -43,6 +44,7 @@ from asr_kd.runtime.word_times import PhoneMap
 from asr_kd.scoring.wer import count_errors, total
 from asr_kd.stages.train import dev_features, open_labels
 
+KIND = "model folder"  # of artefacts
 ONE_NETWORK = ("member", "student", "pruned", "int8")  # kinds of systems
 # Of training audio that the statistics of speakers are made from, spread over all of them.
 STATISTICS_SECONDS = 3600.0
@@ -62,8 +64,7 @@ def export_model(config: Config, work: Path, name: str, to: Path, lm: str | None
     Raises:
         AsrKdError: no such system, or one of several networks; it was not decoded; `to` holds something else.
     """
-    if to.exists() and not (to / CARD_FILE).is_file() and any(to.iterdir()):
-        raise AsrKdError(f"to={to} holds something else than a model: name an empty or a new folder")
+    _check_target(to)
     system, lm = find_system(config, work, name), lm or headline_lm(config)
     inputs = {
         "decoding": Artifact(work / "decode" / lm / name),
@@ -73,10 +74,11 @@ def export_model(config: Config, work: Path, name: str, to: Path, lm: str | None
     }
     for artifact in inputs.values():
         artifact.verify()
-    made_from = fingerprint("model folder", {"features": asdict(config.features), "system": name}, inputs)
+    made_from = fingerprint(KIND, {"features": asdict(config.features), "system": name}, inputs)
     unmeasured = to.with_name(f".{to.name}.unmeasured")
     write_model(config, work, system, lm, unmeasured, made_from)
-    measured = {part: measure(unmeasured, config, work, part) for part in ("dev", "test")}
+    # In a process of its own, whose numeric libraries have one thread each from the start.
+    ((_, measured),) = map_processes(_measure, [_Measuring(unmeasured, config, work)], 1, "measuring")
     with create(to, made_from) as folder:
         for file in unmeasured.iterdir():
             if file.name not in {"manifest.json", CARD_FILE}:
@@ -87,6 +89,19 @@ def export_model(config: Config, work: Path, name: str, to: Path, lm: str | None
     shutil.rmtree(unmeasured)
     test = measured["test"]
     say(f"{to}: {name} with {lm}, WER {test['wer']:.2%}, real-time factor {test['rtf']:.4f}")
+
+
+def _check_target(to: Path) -> None:
+    """Refuse to replace anything but what this verb has written."""
+    if to.exists() and not to.is_dir():
+        raise AsrKdError(f"to={to} is a file: name an empty or a new folder")
+    if not to.exists() or not any(to.iterdir()):
+        return
+    # Not by its files: a trained network has a model.json as well.
+    if not (to / MANIFEST).is_file() or Artifact(to).manifest["fingerprint"].get("kind") != KIND:
+        raise AsrKdError(
+            f"to={to} holds something else than an exported model: name an empty or a new folder"
+        )
 
 
 def find_system(config: Config, work: Path, name: str) -> System:
@@ -139,17 +154,34 @@ def write_network(work: Path, system: System, path: Path) -> None:
         export_checked(load_model(model), path, dev_features(work, CHECK_UTTERANCES))
 
 
+@dataclass(frozen=True)
+class _Measuring:
+    """What the measuring process needs."""
+
+    folder: Path
+    config: Config
+    work: Path
+
+
+def _measure(job: _Measuring) -> dict[str, dict[str, Any]]:
+    return {part: measure(job.folder, job.config, job.work, part) for part in ("dev", "test")}
+
+
 def measure(folder: Path, config: Config, work: Path, part: str) -> dict[str, Any]:
-    """Recognise a part with a model folder on one thread, each utterance as of a new speaker."""
+    """Recognise a part with a model folder, each utterance as of a new speaker, after a warm-up.
+
+    The network has one thread; whoever calls sees to it that other numeric libraries have no more.
+    """
     recogniser = Recogniser(folder)
     extraction = extraction_of(config)
     utterances = choose_utterances(read_manifest(work / "data" / f"{part}.jsonl"), np.inf)
     hypotheses, seconds, audio = {}, 0.0, 0.0
+    list(recogniser.recognise([load_waveform(utterances[0], extraction)]))
     for utterance in track(utterances, len(utterances), "measuring"):
         samples = load_waveform(utterance, extraction)
-        started = time.perf_counter()
+        started = perf_counter()
         segments = list(recogniser.recognise([samples]))
-        seconds += time.perf_counter() - started
+        seconds += perf_counter() - started
         audio += len(samples) / config.data.sample_rate
         hypotheses[utterance.id] = [word.text for segment in segments for word in segment.words]
     counts = total(count_errors({one.id: one.words for one in utterances}, hypotheses).values())
