@@ -1,6 +1,7 @@
 """Pruning in rounds, each followed by training: one compressed network, in a process of its own."""
 
 import json
+import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,13 +12,13 @@ from typing import Any
 import torch
 
 from asr_kd.artifacts import create
-from asr_kd.compression.low_rank import factorise
+from asr_kd.compression import low_rank, structured
 from asr_kd.compression.magnitude import prune_weights
-from asr_kd.compression.networks import check_compressible, multiply_adds
-from asr_kd.compression.structured import prune_units
+from asr_kd.compression.networks import check_compressible, multiply_adds, shape_of
 from asr_kd.config.schema import OptimiserConfig, PruneConfig
 from asr_kd.errors import AsrKdError
 from asr_kd.models import AcousticModel
+from asr_kd.models.dnn import WindowedNetwork
 from asr_kd.models.storage import load_model, save_model
 from asr_kd.progress import say
 from asr_kd.seeding import derive_seed
@@ -47,6 +48,7 @@ class CompressionJob:
         open_data: gives training and dev data; called in the worker.
         seed: of the order of training data.
         device: where to train.
+        early_stopping: keep the weights of every round's best epoch, see `Trainer`.
     """
 
     name: str
@@ -58,6 +60,7 @@ class CompressionJob:
     open_data: Callable[[], tuple[FrameData, FrameData]]
     seed: int
     device: str
+    early_stopping: bool = True
 
     @property
     def optimiser(self) -> OptimiserConfig:
@@ -94,6 +97,7 @@ def _run(job: CompressionJob) -> None:
     train, dev = job.open_data()
     original = check_compressible(load_model(job.source), job.name)
     full, source = multiply_adds(original), job.source
+    _check_share(job, original, full)
     with create(job.path, job.made_from) as folder:
         for number in range(1, job.settings.rounds + 1):
             scratch = folder / f".round-{number}"
@@ -104,6 +108,19 @@ def _run(job: CompressionJob) -> None:
                 finished.touch()
             source = scratch
         _collect(job, source, folder, full)
+
+
+def _check_share(job: CompressionJob, model: WindowedNetwork, full: int) -> None:
+    """Refuse a share that the method cannot reach, before anything is trained."""
+    settings, rooms = job.settings, {"structured": structured, "low_rank": low_rank}
+    if settings.method not in rooms:
+        return
+    least = rooms[settings.method].least_multiply_adds(shape_of(model))
+    if least > settings.keep * full:
+        raise AsrKdError(
+            f"compress.pruned.{job.name}.keep={settings.keep}: method {settings.method} leaves at least "
+            f"{math.ceil(1000 * least / full) / 1000} of the multiply-adds of {settings.student}"
+        )
 
 
 def _round(
@@ -125,7 +142,9 @@ def _round(
         prune_weights(smaller, share_after(number, job.settings))
     seed = derive_seed(job.seed, "round", number)
     name = f"{job.name} round {number}"
-    Trainer(smaller, job.objective, *data, job.settings.optimiser, seed, device, folder, name).run()
+    Trainer(
+        smaller, job.objective, *data, job.settings.optimiser, seed, device, folder, name, job.early_stopping
+    ).run()
 
 
 def _shrink(
@@ -133,14 +152,14 @@ def _shrink(
 ) -> AcousticModel:
     windowed = check_compressible(model, job.name)
     if job.settings.method == "low_rank":
-        return factorise(windowed, share, full)
+        return low_rank.factorise(windowed, share, full)
     if job.settings.method == "structured":
         context = Context(model.left_context, model.right_context, model.chunk_frames)
         shard_bytes = job.settings.optimiser.shard_megabytes * 1_000_000
         loader = Loader(
             train, context, _BATCH_FRAMES, shard_bytes, job.seed, torch.float16, torch.device("cpu")
         )
-        return prune_units(windowed, share, islice(loader.epoch(0), _BATCHES), job.objective, full)
+        return structured.prune_units(windowed, share, islice(loader.epoch(0), _BATCHES), job.objective, full)
     return model
 
 

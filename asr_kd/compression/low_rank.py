@@ -11,6 +11,11 @@ from asr_kd.compression.networks import Shape, rebuild, shape_of
 from asr_kd.models.dnn import WindowedNetwork
 
 
+def least_multiply_adds(shape: Shape) -> int:
+    """What is left where every matrix has rank 1."""
+    return sum(_costs([1] * len(shape.matrices), shape))
+
+
 def choose_ranks(spectra: list[Tensor], shape: Shape, multiply_adds: float) -> tuple[int, ...]:
     """A rank for each matrix, 0 where it stays whole, with at most so many multiply-adds in all.
 

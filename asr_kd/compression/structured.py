@@ -40,6 +40,12 @@ def importance(
     return [normalize(score.sqrt(), dim=0) for score in scores]
 
 
+def least_multiply_adds(shape: Shape) -> int:
+    """What is left where every layer has as few units as it may."""
+    units = tuple(min(width, SMALLEST_LAYER) for width in shape.units)
+    return Shape(shape.inputs, units, shape.senones).multiply_adds
+
+
 def choose_units(scores: list[Tensor], shape: Shape, multiply_adds: float) -> list[Tensor]:
     """The units to keep, by layer as ascending places, so that the network has at most so many multiply-adds.
 

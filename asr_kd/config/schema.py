@@ -238,7 +238,8 @@ class PruneConfig:
     method: str = "structured"
     keep: float = 0.25  # of the multiply-adds; with "magnitude", of the weights
     rounds: int = 4  # of taking away and training, the first ones taking most (Zhu and Gupta 2017)
-    targets: str = "soft"  # "soft": the ensemble's, as the student was trained; "hard": labels alone
+    # "soft": the student's objective, data and early stopping; "hard": labels alone, and the best epoch
+    targets: str = "soft"
     optimiser: OptimiserConfig = field(  # of every round
         default_factory=lambda: OptimiserConfig(epochs=3, peak_learning_rate=1e-3)
     )

@@ -49,17 +49,13 @@ def run(config: Config, work: Path, lm: str, utterances: Sequence[Utterance], pr
         processor: what computes.
     """
     systems = _systems(config, work)
-    decodings = {one.name: artifacts.Artifact(work / "decode" / lm / one.name) for one in systems}
-    settings = {
-        "bench": asdict(config.bench),
-        "features": asdict(config.features),
-        "lm": lm,
-        "processor": processor,
-    }
-    made_from = artifacts.fingerprint("deployed bench", settings, decodings)
+    if not systems:
+        say("bench: no system to export")
+        return
+    made_from = _made_from(config, work, lm, systems, processor)
     path = work / FOLDER
-    if not systems or artifacts.find(path, made_from) is not None:
-        say("bench of exported systems: up to date" if systems else "bench: no system to export")
+    if artifacts.find(path, made_from) is not None:
+        say("bench of exported systems: up to date")
         return
     with (
         artifacts.create(path, made_from) as folder,
@@ -81,6 +77,39 @@ def run(config: Config, work: Path, lm: str, utterances: Sequence[Utterance], pr
         (folder / "deployed.json").write_text(text, encoding="utf-8")
         (folder / "deployed.md").write_text(render_pareto(content), encoding="utf-8")
         draw_pareto(folder / "pareto.png", content["pareto"])
+
+
+def _made_from(
+    config: Config, work: Path, lm: str, systems: Sequence[System], processor: str
+) -> dict[str, Any]:
+    """The fingerprint: all that is measured, and all that the table of every system says."""
+    settings = {
+        "bench": asdict(config.bench),
+        "features": asdict(config.features),
+        "lm": lm,
+        "processor": processor,
+        "cores": available_cores(),
+        "systems": [system.name for system in systems],
+    }
+    folders = {
+        "bench": work / "bench",
+        "graph": work / "align" / f"graph-{lm}",
+        "labels": work / "align" / "labels",
+        "features of train": work / "features" / "train",  # the statistics of speakers
+    }
+    folders |= {f"network {system.name}": system.models[0] for system in systems}
+    folders |= {
+        f"decoding {system.name}": work / "decode" / lm / system.name for system in _in_table(config, work)
+    }
+    inputs: dict[str, artifacts.Artifact | str] = {
+        role: artifacts.Artifact(folder) for role, folder in folders.items()
+    }
+    inputs["test part"] = artifacts.file_digest(work / "data" / "test.jsonl")
+    return artifacts.fingerprint("bench of deployed systems", settings, inputs)
+
+
+def _in_table(config: Config, work: Path) -> list[System]:
+    return [system for system in recipe_systems(config, work) if system.kind != "gmm"]
 
 
 def _systems(config: Config, work: Path) -> list[System]:
@@ -198,9 +227,7 @@ def _pareto(config: Config, work: Path, lm: str, rows: Sequence[dict[str, Any]])
     in_torch = json.loads(torch_bench.read_text(encoding="utf-8"))["systems"] if torch_bench.is_file() else []
     torch_speeds = {row["system"]: row["rtf"]["total"]["median"] for row in in_torch}
     points = []
-    for system in recipe_systems(config, work):
-        if system.kind == "gmm":
-            continue
+    for system in _in_table(config, work):
         metrics_file = work / "decode" / lm / system.name / "metrics.json"
         known = json.loads(metrics_file.read_text(encoding="utf-8"))
         test, deployed = known["parts"]["test"], speeds.get(system.name)

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from asr_kd.stages import distill
 from asr_kd.stages.train import data_artifacts, dev_features, open_labelled
 from asr_kd.training.data import FrameData
 from asr_kd.training.jobs import optimiser_fingerprint
-from asr_kd.training.objectives import HardObjective, Objective
+from asr_kd.training.objectives import DistillationObjective, HardObjective, Objective
 
 CHECK_UTTERANCES = 50  # of dev: what exports are compared on and scales are calibrated with
 AGREEMENT_FILE = "export.json"
@@ -41,27 +41,42 @@ def run(config: Config, work: Path) -> None:
     if not settings.pruned and not settings.int8:
         say("compress: the recipe compresses nothing")
         return
-    for name, pruned in settings.pruned.items():
-        check_settings(name, pruned)
-        if pruned.student not in config.distill.students:
-            raise AsrKdError(f"compress.pruned.{name}.student={pruned.student}: there is no such student")
+    _check(config, work)
     jobs = [_job(config, work, name, pruned) for name, pruned in sorted(settings.pruned.items())]
     run_jobs(jobs, resolve_workers(config.workers))
     for name, quantised in sorted(settings.int8.items()):
         _quantise(config, work, name, quantised)
 
 
+def _check(config: Config, work: Path) -> None:
+    """Refuse settings that mean nothing before anything is trained for them."""
+    for name, pruned in config.compress.pruned.items():
+        check_settings(name, pruned)
+        if pruned.student not in config.distill.students:
+            raise AsrKdError(f"compress.pruned.{name}.student={pruned.student}: there is no such student")
+    for name, quantised in config.compress.int8.items():
+        check_method(quantised.method)
+        _source(config, work, name, quantised)
+
+
+def _source(config: Config, work: Path, name: str, settings: QuantiseConfig) -> Path:
+    return network_folder(config, work, settings.network, f"compress.int8.{name}.network")
+
+
 def _job(config: Config, work: Path, name: str, settings: PruneConfig) -> CompressionJob:
     inputs: dict[str, Artifact | str] = {"student": Artifact(student_folder(work, settings.student))}
     objective: Objective
     open_data: Callable[[], tuple[FrameData, FrameData]]
+    smoothing, early_stopping = settings.optimiser.label_smoothing, True
     if settings.targets == "soft":
         student = distill.student_job(config, work, settings.student)
-        objective, open_data = student.objective, student.open_data
+        assert isinstance(student.objective, DistillationObjective)
+        objective, open_data = replace(student.objective, label_smoothing=smoothing), student.open_data
+        early_stopping = student.early_stopping
         inputs |= student.made_from["inputs"]
         trained_for = student.made_from["settings"]
     else:
-        objective, open_data = HardObjective(settings.optimiser.label_smoothing), partial(_open_hard, work)
+        objective, open_data = HardObjective(smoothing), partial(_open_hard, work)
         inputs |= data_artifacts(work)
         trained_for = "labels"
     seed = derive_seed(config.seed, "compress", name)
@@ -81,6 +96,7 @@ def _job(config: Config, work: Path, name: str, settings: PruneConfig) -> Compre
         open_data=open_data,
         seed=seed,
         device=str(resolve_device(config.device)),
+        early_stopping=early_stopping,
     )
 
 
@@ -89,8 +105,7 @@ def _open_hard(work: Path) -> tuple[FrameData, FrameData]:
 
 
 def _quantise(config: Config, work: Path, name: str, settings: QuantiseConfig) -> None:
-    check_method(settings.method)
-    network = Artifact(network_folder(config, work, settings.network, f"compress.int8.{name}.network"))
+    network = Artifact(_source(config, work, name, settings))
     inputs = {"network": network, "dev": Artifact(work / "features" / "dev")}
     made_from = fingerprint("int8 network", asdict(settings), inputs)
     path = work / "compress" / name

@@ -7,8 +7,9 @@ from asr_kd import artifacts
 from asr_kd.bench.material import choose_utterances
 from asr_kd.config import Config
 from asr_kd.corpus.manifest import Utterance
+from asr_kd.decoding.systems import recipe_systems
 from asr_kd.errors import AsrKdError
-from asr_kd.stages import bench
+from asr_kd.stages import bench, bench_deployed
 from tests.report.decodings import write_decodings
 from tests.work_folder import make_model, make_work
 
@@ -68,3 +69,34 @@ def test_utterances_are_spread_over_the_part() -> None:
     assert [one.id for one in choose_utterances(known, 8.0)] == ["0", "2", "5", "7"]
     assert choose_utterances(known, 300.0) == known
     assert len(choose_utterances(known, 0.1)) == 1
+
+
+def test_all_that_the_table_of_deployed_systems_says_decides_whether_it_is_up_to_date(
+    recipe: tuple[Config, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, work = recipe
+    write(work / "bench", "first")
+    student = [system for system in recipe_systems(config, work) if system.name == "student"]
+
+    def made_from() -> str:
+        return json.dumps(bench_deployed._made_from(config, work, "bigram", student, "P"), sort_keys=True)
+
+    known = {made_from()}
+    for number, folder in enumerate(
+        ("bench", "align/graph-bigram", "align/labels", "features/train", "distill/student",
+         "decode/bigram/student", "decode/bigram/ensemble", "decode/bigram/member-1")
+    ):  # fmt: skip
+        write(work / folder, "second")
+        known.add(made_from())
+        assert len(known) == number + 2, folder
+    test_part = work / "data" / "test.jsonl"
+    test_part.write_text(test_part.read_text() + "\n")
+    known.add(made_from())
+    monkeypatch.setattr(bench_deployed, "available_cores", lambda: 99)
+    known.add(made_from())
+    assert len(known) == 11
+
+
+def write(folder: Path, content: str) -> None:
+    with artifacts.create(folder, {"content": content}) as partial:
+        (partial / "content").write_text(content)
