@@ -40,10 +40,10 @@ def source(tmp_path: Path) -> Path:
     return tmp_path / "student"
 
 
-def job_of(source: Path, name: str, settings: PruneConfig, killed_at: int = NEVER) -> CompressionJob:
+def job_of(source: Path, folder: str, settings: PruneConfig, killed_at: int = NEVER) -> CompressionJob:
     return CompressionJob(
-        name=name,
-        path=source.with_name(name),
+        name="thin",  # in the title of the curve: of one job whatever its folder
+        path=source.with_name(folder),
         made_from={"kind": "pruned network"},
         source=source,
         settings=settings,
