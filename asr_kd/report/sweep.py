@@ -162,7 +162,8 @@ def _picture(rows: Sequence[Mapping[str, Any]]) -> Figure:
         _draw_ends(axes, rows, metric, scale)
         axes.set_xticks(range(len(values)), values)
         axes.set(xlabel=settings[0], ylabel=f"{metric.replace('_', ' ')}{' (%)' if scale == 100 else ''}")
-    figure.axes[0].legend(fontsize="small")
+    if figure.axes[0].get_legend_handles_labels()[0]:  # there may be no student
+        figure.axes[0].legend(fontsize="small")
     return figure
 
 

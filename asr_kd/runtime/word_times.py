@@ -9,7 +9,8 @@ words.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -123,24 +124,26 @@ def _divide(
 
     The last word may lack phones at its end: a path that ends in no final state may end within it.
     """
-
-    @cache
-    def from_here(word: int, place: int) -> tuple[tuple[int, int], ...] | None:
-        if word == len(words):
-            return () if place == len(phones) else None
-        rest = len(phones) - place
-        for pronunciation in words[word]:
-            length = len(pronunciation)
-            if word == len(words) - 1 and 0 < rest < length:
-                length = rest
-            fits = length <= rest and all(
-                phone in phones[place + offset].names for offset, phone in enumerate(pronunciation[:length])
-            )
-            if fits:
-                following = from_here(word + 1, place + length)
-                if following is not None:
-                    return ((place, place + length), *following)
+    # After so many words, the places at which a division may stand, and where the last word began then.
+    reached: list[dict[int, int]] = [{0: 0}]
+    for number, pronunciations in enumerate(words):
+        last = number == len(words) - 1
+        ends: dict[int, int] = {}
+        for first, pronunciation in product(reached[-1], pronunciations):
+            rest = len(phones) - first
+            length = rest if last and 0 < rest < len(pronunciation) else len(pronunciation)
+            if length <= rest and _fits(phones[first : first + length], pronunciation):
+                ends.setdefault(first + length, first)
+        reached.append(ends)
+    place = len(phones)
+    if place not in reached[-1]:
         return None
+    found = []
+    for ends in reversed(reached[1:]):
+        found.append((ends[place], place))
+        place = ends[place]
+    return found[::-1]
 
-    found = from_here(0, 0)
-    return None if found is None else list(found)
+
+def _fits(phones: Sequence[_Phone], pronunciation: Pronunciation) -> bool:
+    return all(name in phone.names for phone, name in zip(phones, pronunciation, strict=False))

@@ -34,6 +34,11 @@ def test_ambiguity_is_resolved_by_what_follows() -> None:
     assert spans(path, [("A", 0), ("AB", 1)]) == [(0, 4), (4, 8)]
 
 
+def test_as_many_words_as_there_may_be() -> None:
+    found = spans([1, 2] * 3000, [("A", 0)] * 3000)
+    assert found == [(place, place + 2) for place in range(0, 6000, 2)]
+
+
 def test_the_last_word_may_be_cut_off() -> None:
     assert spans([3, 4, 1, 2, 3], [("BA", 0), ("BA", 3)]) == [(0, 4), (4, 5)]
 
