@@ -14,6 +14,21 @@ def member_folders(config: Config, work: Path) -> list[Path]:
     return [work / "train" / f"member-{number}" for number in range(config.train.members)]
 
 
+def generalist_folder(config: Config, work: Path) -> Path:
+    """The member that the specialists come from."""
+    return work / "train" / config.train.specialists.generalist
+
+
+def sets_folder(work: Path) -> Path:
+    """What the specialists know."""
+    return work / "train" / "specialist-sets"
+
+
+def specialist_folder(work: Path, number: int) -> Path:
+    """A specialist; there are as many as there are sets."""
+    return work / "train" / f"specialist-{number}"
+
+
 def student_folder(work: Path, name: str) -> Path:
     """A student of `distill.students`."""
     return work / "distill" / name

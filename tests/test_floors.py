@@ -13,7 +13,8 @@ ROOT = Path(asr_kd.__file__).parent
 FLOORS = (
     {"corpus", "significance"},
     {"features", "lang", "models", "scoring"},
-    {"hmm", "distillation"},
+    {"hmm", "specialists"},
+    {"distillation"},
     {"training", "decoding"},
     {"runtime"},
     {"compression"},

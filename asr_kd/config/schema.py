@@ -164,6 +164,25 @@ class ViewConfig:
 
 
 @dataclass
+class SpecialistsConfig:
+    """Stage 3: networks that learn to tell apart what the generalist confuses (docs/specialists.md)."""
+
+    count: int = 0  # sets asked for; 0: no specialists
+    size: int = 40  # senones of a set: sets may overlap; 0: the clusters of K-means, which do not
+    # What K-means sees: columns of the posteriors' "correlation" or, as the paper has it, "covariance"
+    columns: str = "correlation"
+    statistics_frames: int = 200_000  # of the training part, for the covariance; 0: all
+    generalist: str = "member-0"  # a member
+    top: int = 1  # at use: specialists have a say whose set holds one of so many most probable senones
+    share: float = 0.2  # of the training frames, that an epoch has at most: half of the set, half of the rest
+    # On frames of the rest: weight of the divergence from the generalist's soft targets, beside the label
+    soft_rest: float = 0.0
+    optimiser: OptimiserConfig = field(
+        default_factory=lambda: OptimiserConfig(epochs=4, peak_learning_rate=5e-4)
+    )
+
+
+@dataclass
 class TrainConfig:
     """Stage 3: the ensemble."""
 
@@ -171,6 +190,7 @@ class TrainConfig:
     models: list[str] = field(default_factory=lambda: ["member"])  # of `models`, or presets; in turn
     views: list[str] = field(default_factory=list)  # names of `views` to train on beside the training part
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    specialists: SpecialistsConfig = field(default_factory=SpecialistsConfig)
 
 
 @dataclass
@@ -193,6 +213,7 @@ class StudentConfig:
     """
 
     model: str = "student"  # of `models`, or a preset
+    teachers: str = "ensemble"  # or "specialists": the generalist and its specialists
     temperature: float = 2.0
     soft_weight: float = 1.0
     hard_weight: float = 0.5

@@ -17,6 +17,25 @@ def replicate_edges(frames: Tensor, left: int, right: int) -> Tensor:
 
 
 @torch.inference_mode()
+def log_posteriors_at(model: AcousticModel, frames: np.ndarray, where: Tensor) -> Tensor:
+    """As `log_posteriors`, of some frames of an utterance: each from a window of its own.
+
+    Args:
+        model: in inference mode.
+        frames: ``(frames, dims)``.
+        where: places of frames, ``(some,)`` int64, on the model's device.
+
+    Returns:
+        ``(some, senones)`` float32.
+    """
+    features = torch.as_tensor(np.array(frames)).to(where.device, torch.float32)
+    padded = replicate_edges(features, model.left_context, model.right_context)
+    windows = padded.unfold(0, model.left_context + 1 + model.right_context, 1)  # (frames, dims, window)
+    pieces = [model(windows[some].transpose(1, 2))[:, 0].float() for some in where.split(BATCH_FRAMES)]
+    return torch.cat(pieces).log_softmax(dim=-1)
+
+
+@torch.inference_mode()
 def log_posteriors(
     model: AcousticModel,
     frames: np.ndarray | Tensor,

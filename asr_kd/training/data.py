@@ -6,7 +6,7 @@ makes each such piece a row; a batch is then one `index_select`: one copy of con
 stacking windows would copy frame by frame.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -103,11 +103,14 @@ class FrameData:
         features: ``(frames, dims)`` float16.
         targets: by name, e.g. ``labels`` ``(frames,)`` int32; each with an index of its own.
         utterances: the ids that are used.
+        draw: gives the frames that an epoch learns from: a mask ``(frames,)`` over those of `utterances`, end
+            to end, as a function of seed and epoch; none: all, in every epoch.
     """
 
     features: Frames
     targets: Mapping[str, Frames]
     utterances: Sequence[str]
+    draw: Callable[[int, int], np.ndarray] | None = None
 
     @property
     def dims(self) -> int:
@@ -204,15 +207,23 @@ class Shard:
     def __len__(self) -> int:
         return len(self.first_row)
 
-    def batch(self, chunks: Tensor) -> Batch:
-        """Gather some chunks, given by place ``(chunks,)`` int64."""
+    def batch(self, chunks: Tensor, drawn: Tensor | None = None) -> Batch:
+        """Gather some chunks, given by place ``(chunks,)`` int64.
+
+        Args:
+            chunks: which.
+            drawn: the frames of the shard that count, ``(frames,)`` bool; none: all.
+        """
         device, chunk = self.windows.device, self.context.chunk_frames
         inputs = self.windows.index_select(0, self.first_row[chunks].to(device))
         counted, frames = None, self.first_frame[chunks]
         if chunk > 1:
             within = torch.arange(chunk)
             counted = (within < self.frame_count[chunks][:, None]).flatten()
-            frames = (frames[:, None] + within).flatten()[counted]
+            frames = (frames[:, None] + within).flatten()
+            if drawn is not None:
+                counted &= drawn[frames.clamp(max=len(drawn) - 1)]
+            frames = frames[counted]
             counted = counted.to(device)
         frames = frames.to(device)
         targets = {name: target.index_select(0, frames) for name, target in self.targets.items()}
@@ -223,7 +234,8 @@ class Loader:
     """Batches of an epoch: everything at once where it fits the budget, else shuffled shards in turn.
 
     The order is a function of seed and epoch alone. Batches are of equal size; the few chunks left over at
-    the end of a shard are not seen in that epoch.
+    the end of a shard are not seen in that epoch. Where `FrameData.draw` chooses frames, only chunks with such
+    frames are computed.
     """
 
     def __init__(
@@ -237,28 +249,50 @@ class Loader:
         device: torch.device,
     ) -> None:
         self.data, self.context, self.seed, self.dtype, self.device = data, context, seed, dtype, device
-        self.chunks = -(-data.lengths() // context.chunk_frames)
+        self._lengths = data.lengths()
+        self.chunks = -(-self._lengths // context.chunk_frames)
         self.batch_chunks = max(1, batch_frames // context.chunk_frames)
         self.chunks_a_shard = max(1, shard_bytes // (data.bytes_a_frame() * context.chunk_frames))
         self._whole: Shard | None = None
+        self._drawn: tuple[int, np.ndarray] | None = None  # epoch and frames
 
     def batches(self, epoch: int) -> int:
         """Updates of an epoch."""
-        return sum(self._batches_in(places) for places in self._shards(epoch))
+        return sum(self._batches_in(places, epoch) for places in self._shards(epoch))
 
     def epoch(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from the `skip`-th on; shards that are skipped whole are not read."""
         for number, places in enumerate(self._shards(epoch)):
-            count = self._batches_in(places)
+            count = self._batches_in(places, epoch)
             if skip >= count:
                 skip -= count
                 continue
-            shard = self._load(places)
-            order = generator(self.seed, "chunks", epoch, number).permutation(len(shard))
-            size = min(self.batch_chunks, len(shard))
+            shard, frames = self._load(places), self._frames_drawn(places, epoch)
+            kept = np.arange(len(shard)) if frames is None else self._chunks_with(frames, places)
+            order = kept[generator(self.seed, "chunks", epoch, number).permutation(len(kept))]
+            drawn = None if frames is None else torch.from_numpy(frames)
+            size = min(self.batch_chunks, len(order))
             for batch in range(skip, count):
-                yield shard.batch(torch.from_numpy(order[batch * size : (batch + 1) * size]))
+                yield shard.batch(torch.from_numpy(order[batch * size : (batch + 1) * size]), drawn)
             skip = 0
+
+    def _frames_drawn(self, places: np.ndarray, epoch: int) -> np.ndarray | None:
+        """Of the utterances at `places`, end to end: the frames that the epoch learns from."""
+        if self.data.draw is None:
+            return None
+        if self._drawn is None or self._drawn[0] != epoch:
+            self._drawn = (epoch, self.data.draw(self.seed, epoch))
+        starts = np.cumsum(self._lengths) - self._lengths
+        pieces = [self._drawn[1][starts[place] :][: self._lengths[place]] for place in places]
+        return np.concatenate(pieces)
+
+    def _chunks_with(self, drawn: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """The places of the chunks of a shard that have a drawn frame."""
+        lengths, chunk = self._lengths[places], self.context.chunk_frames
+        chunks = -(-lengths // chunk)
+        owner = np.repeat(np.arange(len(places)), lengths)
+        within = np.arange(len(drawn)) - (np.cumsum(lengths) - lengths)[owner]
+        return np.unique(((np.cumsum(chunks) - chunks)[owner] + within // chunk)[drawn])
 
     def _shards(self, epoch: int) -> list[np.ndarray]:
         """Places of the utterances of each shard."""
@@ -271,8 +305,12 @@ class Loader:
         number = (middle * shards / total).astype(np.int64)
         return np.split(order, np.flatnonzero(np.diff(number)) + 1)
 
-    def _batches_in(self, places: np.ndarray) -> int:
-        return max(1, int(self.chunks[places].sum()) // self.batch_chunks)
+    def _batches_in(self, places: np.ndarray, epoch: int) -> int:
+        drawn = self._frames_drawn(places, epoch)
+        if drawn is None:
+            return max(1, int(self.chunks[places].sum()) // self.batch_chunks)
+        chunks = len(self._chunks_with(drawn, places))
+        return max(1, chunks // self.batch_chunks) if chunks else 0
 
     def _load(self, places: np.ndarray) -> Shard:
         if self._whole is not None:

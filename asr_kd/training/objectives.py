@@ -4,9 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
-from asr_kd.distillation.losses import distillation_loss, hard_cross_entropy, top_k_divergence
+from asr_kd.distillation.losses import (
+    distillation_loss,
+    divergence,
+    hard_cross_entropy,
+    top_k_divergence,
+)
 from asr_kd.errors import AsrKdError
 
 
@@ -72,3 +78,50 @@ class DistillationObjective:
         if self.hard_weight > 0:
             hard = hard_cross_entropy(logits, targets["labels"], self.label_smoothing)
         return distillation_loss(soft, hard, self.temperature, self.soft_weight, self.hard_weight)
+
+
+@dataclass(frozen=True)
+class SpecialistObjective:
+    """Cross entropy over a set and its dustbin; on frames of the rest a pull towards the generalist as well.
+
+    "Specialists that are trained with soft targets for their non-special classes" keep what the generalist
+    knew (Hinton, Vinyals and Dean 2015, section 6.1). The generalist's posteriors are added up to those of the
+    set and of all others, at T = 1, for at other temperatures a sum of senones is no softened class. Targets
+    are ``labels`` ``(frames,)``, places in the set or the last class for the dustbin; with `soft_rest` also
+    ``ids`` and ``log_probabilities`` ``(frames, k)`` of the generalist.
+
+    Attributes:
+        classes: the senones of the set, ascending.
+        senones: of the recipe.
+        soft_rest: weight of the divergence.
+        label_smoothing: of the cross entropy.
+    """
+
+    classes: tuple[int, ...]
+    senones: int
+    soft_rest: float = 0.0
+    label_smoothing: float = 0.0
+
+    def __call__(self, logits: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        """See `Objective`."""
+        labels = targets["labels"]
+        loss = hard_cross_entropy(logits, labels, self.label_smoothing)
+        if not self.soft_rest:
+            return loss
+        teacher = self.grouped(targets["ids"], targets["log_probabilities"])
+        rest = labels == len(self.classes)
+        # A mean over all frames: the two terms weigh a frame alike.
+        share = rest.sum() / max(len(labels), 1)
+        return loss + self.soft_rest * share * divergence(logits, teacher, 1.0, rest)
+
+    def grouped(self, ids: Tensor, log_probabilities: Tensor) -> Tensor:
+        """Log posteriors of the set and the dustbin, ``(frames, set + 1)``, from a generalist's top k.
+
+        What lies outside the top k counts for the dustbin; a class without mass gets a very small one.
+        """
+        place = torch.full((self.senones,), len(self.classes), device=ids.device)
+        place[list(self.classes)] = torch.arange(len(self.classes), device=ids.device)
+        p = log_probabilities.float().exp()
+        masses = p.new_zeros(len(p), len(self.classes) + 1).scatter_add_(1, place[ids.long()], p)
+        masses[:, -1] += (1.0 - p.sum(1)).clamp(min=0.0)
+        return masses.clamp(min=1e-7).log()

@@ -1,0 +1,201 @@
+"""Training specialists (Hinton, Vinyals and Dean 2015, section 5.2): half of the set, half of the rest.
+
+Each is a job of its own: one that fails, or whose process dies, leaves the others alone.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from asr_kd.artifacts import create, find
+from asr_kd.config.schema import OptimiserConfig
+from asr_kd.errors import AsrKdError
+from asr_kd.frames import FrameIndex
+from asr_kd.jobs import map_processes
+from asr_kd.models.storage import load_model
+from asr_kd.progress import say
+from asr_kd.seeding import derive_seed, generator
+from asr_kd.specialists.network import specialist_from
+from asr_kd.specialists.sets import Specialty
+from asr_kd.training.data import FrameData, PerFrame
+from asr_kd.training.loop import Trainer
+from asr_kd.training.objectives import SpecialistObjective
+
+
+@dataclass(frozen=True)
+class SpecialistJob:
+    """One specialist to train: everything a worker process needs.
+
+    Attributes:
+        name: for messages.
+        path: the artefact to make.
+        made_from: its fingerprint.
+        generalist: folder of the model that it begins with.
+        classes: its set, ascending senones.
+        senones: of the recipe.
+        soft_rest: see `SpecialistObjective`.
+        share: of all labelled frames that an epoch has at most.
+        open_data: gives training and dev data, labelled with senones; called in the worker.
+        optimiser: settings.
+        seed: of order, draws and dropout.
+        device: where to compute.
+    """
+
+    name: str
+    path: Path
+    made_from: Mapping[str, Any]
+    generalist: Path
+    classes: tuple[int, ...]
+    senones: int
+    soft_rest: float
+    share: float
+    open_data: Callable[[], tuple[FrameData, FrameData]]
+    optimiser: OptimiserConfig
+    seed: int
+    device: str
+
+
+def run_specialists(jobs: Sequence[SpecialistJob], workers: int) -> None:
+    """Train every specialist that is not up to date, side by side; all of them, whichever fail.
+
+    Raises:
+        AsrKdError: some failed: names each with its reason. The others are there.
+    """
+    waiting = [job for job in jobs if find(job.path, job.made_from) is None]
+    for job in jobs:
+        if job not in waiting:
+            say(f"{job.name}: up to date")
+    threads = max((max(1, job.optimiser.threads) for job in waiting), default=1)
+    failed: dict[str, str] = {}
+    try:
+        for place, reason in map_processes(attempt, waiting, max(1, workers // threads), "specialists"):
+            failed |= {waiting[place].name: reason} if reason else {}
+    except AsrKdError:
+        # A process died and took the pool along: what is left runs in a process of its own, one by one.
+        for job in waiting:
+            if job.name not in failed and find(job.path, job.made_from) is None:
+                failed |= _alone(job)
+    if failed:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
+        raise AsrKdError(
+            f"{len(failed)} of {len(jobs)} specialists failed, the others are trained; run stage train again "
+            f"to train what is missing. {reasons}"
+        )
+
+
+def _alone(job: SpecialistJob) -> dict[str, str]:
+    try:
+        ((_, reason),) = map_processes(attempt, [job], 1, job.name)
+    except AsrKdError as error:
+        reason = str(error)
+    return {job.name: reason} if reason else {}
+
+
+def attempt(job: SpecialistJob) -> str:
+    """Train one specialist; returns why it failed, or nothing. The function of a worker process."""
+    try:
+        train_specialist(job)
+    except Exception as error:  # whatever it is, the other specialists go on, and it is reported
+        return str(error) if isinstance(error, AsrKdError) else repr(error)
+    return ""
+
+
+def train_specialist(job: SpecialistJob) -> None:
+    """Make the artefact of a job: the network, and ``specialist.json``."""
+    torch.set_num_threads(max(1, job.optimiser.threads))
+    train, dev = job.open_data()
+    groups, counts = relabel(train, job.classes, job.senones)
+    own = counts[list(job.classes)].sum()
+    if not 0 < own < counts.sum():
+        raise AsrKdError(f"{job.name}: {own:,} of {counts.sum():,} training frames are of its set: no choice")
+    model = specialist_from(
+        load_model(job.generalist), job.classes, counts.tolist(), derive_seed(job.seed, "weights")
+    )
+    objective = SpecialistObjective(job.classes, job.senones, job.soft_rest, job.optimiser.label_smoothing)
+    halves = replace(groups, draw=partial(draw_halves, flat_labels(groups), len(job.classes), job.share))
+    with create(job.path, job.made_from) as folder:
+        Trainer(
+            model,
+            objective,
+            halves,
+            balanced(relabel(dev, job.classes, job.senones)[0], len(job.classes), job.seed),
+            job.optimiser,
+            job.seed,
+            torch.device(job.device),
+            folder,
+            job.name,
+        ).run()
+        Specialty(job.classes, job.senones, dustbin_shift(int(own), int(counts.sum() - own))).write(folder)
+
+
+def dustbin_shift(own: int, rest: int) -> float:
+    """What the dustbin's logit lacks: the log of the proportion by which the set is oversampled.
+
+    Training sees set and dustbin equally often, speech as `own` to `rest`; by Bayes' rule their odds at use
+    are the trained ones times ``rest / own``.
+    """
+    return math.log(rest / own)
+
+
+def relabel(
+    data: FrameData, classes: Sequence[int], senones: int
+) -> tuple[FrameData, np.ndarray]:
+    """Labels as a specialist knows them: the place in its set, ``len(classes)`` for all other senones.
+
+    Returns:
+        The data, frames without a label still at -1; and how many frames each senone has, ``(senones,)``.
+    """
+    labels = flat_labels(data)
+    place = np.full(senones + 1, len(classes), np.int32)
+    place[list(classes)] = np.arange(len(classes))
+    place[-1] = -1  # where label -1 finds it
+    counts = np.bincount(labels[labels >= 0], minlength=senones)
+    return replace(data, targets={**data.targets, "labels": _per_frame(data, place[labels])}), counts
+
+
+def flat_labels(data: FrameData) -> np.ndarray:
+    """The labels of all utterances used, end to end, ``(frames,)`` int32."""
+    return np.concatenate([data.targets["labels"].of(one) for one in data.utterances])
+
+
+def draw_halves(labels: np.ndarray, dustbin: int, share: float, seed: int, epoch: int) -> np.ndarray:
+    """The frames of an epoch: as many of the set as of the rest, drawn anew without replacement.
+
+    Args:
+        labels: of `relabel`, ``(frames,)``.
+        dustbin: the label of the rest.
+        share: of all labelled frames that are drawn at most.
+        seed: of the training.
+        epoch: from 0.
+
+    Returns:
+        Mask ``(frames,)``.
+    """
+    own = np.flatnonzero((labels >= 0) & (labels < dustbin))
+    rest = np.flatnonzero(labels == dustbin)
+    half = max(1, min(len(own), len(rest), int(share * (len(own) + len(rest)) / 2)))
+    random = generator(seed, "halves", epoch)
+    drawn = np.zeros(len(labels), bool)
+    for frames in (own, rest):
+        drawn[random.choice(frames, half, replace=False)] = True
+    return drawn
+
+
+def balanced(data: FrameData, dustbin: int, seed: int) -> FrameData:
+    """Dev as training is: labels stay on half set, half rest, so that its cross entropy tells over-fitting."""
+    labels = flat_labels(data)
+    if (labels == dustbin).any() and ((labels >= 0) & (labels < dustbin)).any():
+        labels = np.where(draw_halves(labels, dustbin, 1.0, seed, -1), labels, -1).astype(np.int32)
+    return replace(data, targets={**data.targets, "labels": _per_frame(data, labels)})
+
+
+def _per_frame(data: FrameData, flat: np.ndarray) -> PerFrame:
+    """An array over the frames of all utterances used, by utterance."""
+    speakers = [""] * len(data.utterances)
+    return PerFrame(FrameIndex.from_lengths(data.utterances, speakers, data.lengths().tolist()), flat)
