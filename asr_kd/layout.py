@@ -39,9 +39,10 @@ def view_folder(work: Path, name: str) -> Path:
     return work / "features" / f"{VIEW_PREFIX}{name}"
 
 
-def targets_folder(work: Path, part: str) -> Path:
-    """The soft targets of a part of the transfer sets."""
-    return work / "distill" / (TARGETS if part == TRAIN else f"{TARGETS}-{part}")
+def targets_folder(work: Path, part: str, teachers: str = "ensemble") -> Path:
+    """The soft targets of a part of the transfer sets, by the teachers of `StudentConfig.teachers`."""
+    name = TARGETS if teachers == "ensemble" else f"{TARGETS}-{teachers}"
+    return work / "distill" / (name if part == TRAIN else f"{name}-{part}")
 
 
 def transfer_folders(config: Config, work: Path) -> list[Path]:

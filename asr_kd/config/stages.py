@@ -14,9 +14,9 @@ _SECTIONS: dict[str, tuple[str, ...]] = {
     "features": ("features",),
     "align": ("align", "lms", "seed", "precision"),
     "train": ("train", "seed"),
-    "distill": ("distill", "seed", "precision"),
+    "distill": ("distill", "seed", "precision", "train.specialists.top"),
     "compress": ("compress", "seed"),
-    "decode": ("decode", "precision"),
+    "decode": ("decode", "precision", "train.specialists.top"),
     "bench": ("bench", "precision"),
 }
 STAGES = tuple(_SECTIONS)

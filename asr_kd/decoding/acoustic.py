@@ -75,12 +75,18 @@ class NetworkScorer:
     """
 
     def __init__(self, system: System, log_priors: np.ndarray, device: str) -> None:
-        mappings = system.mappings or (None,) * len(system.models)
-        senones = len(log_priors)
-        self._networks = LoadedTeachers(
-            Teachers(system.models, mappings, senones, system.average, system.weights, system.precision),
-            device,
+        several = 1 if system.kind == "specialists" else len(system.models)
+        teachers = Teachers(
+            system.models[:several],
+            system.mappings or (None,) * several,
+            len(log_priors),
+            system.average,
+            system.weights,
+            system.precision,
+            system.models[several:],
+            system.top,
         )
+        self._networks = LoadedTeachers(teachers, device)
         self._log_priors = log_priors
         self.parameter_count = self._networks.parameter_count
 

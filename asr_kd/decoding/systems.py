@@ -9,9 +9,16 @@ from asr_kd.config import Config
 from asr_kd.distillation.teachers import teacher_models
 from asr_kd.distillation.weights import read_weights
 from asr_kd.errors import AsrKdError
-from asr_kd.layout import member_folders, student_folder
+from asr_kd.layout import (
+    generalist_folder,
+    member_folders,
+    sets_folder,
+    specialist_folder,
+    student_folder,
+)
+from asr_kd.specialists.sets import SpecialistSets
 
-Kind = Literal["gmm", "member", "ensemble", "student", "pruned", "int8"]
+Kind = Literal["gmm", "member", "ensemble", "student", "pruned", "int8", "specialists"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +28,8 @@ class System:
     Attributes:
         name: of its folder in ``decode/<lm>/`` and in the report.
         kind: what it is.
-        models: the folders of its models; several for an ensemble, else one.
+        models: the folders of its models; several for an ensemble, the generalist and then its specialists
+            for these, else one.
         average: how an ensemble's posteriors are averaged, see `distillation.ensemble.average`.
         weights: of a log-linear average, one a model; else None.
         mappings: the files of the models' senone mappings, None where a model's senones are the recipe's;
@@ -36,6 +44,7 @@ class System:
     weights: tuple[float, ...] | None = None
     mappings: tuple[Path | None, ...] = ()
     precision: str = "fp32"
+    top: int = 1  # of specialists, see `distillation.teachers.Teachers`
 
 
 def recipe_systems(config: Config, work: Path) -> list[System]:
@@ -53,6 +62,12 @@ def recipe_systems(config: Config, work: Path) -> list[System]:
         average = config.distill.average
         weights = read_weights(work) if average == "log-linear" else None
         systems.append(System("ensemble", "ensemble", models, average, weights, mappings))
+    if config.train.specialists.count:
+        numbers = range(len(SpecialistSets.read(sets_folder(work)).sets))
+        folders = (generalist_folder(config, work), *(specialist_folder(work, number) for number in numbers))
+        systems.append(
+            System("specialists", "specialists", folders, top=config.train.specialists.top)
+        )
     systems += [System(name, "student", (student_folder(work, name),)) for name in config.distill.students]
     systems += [System(name, "pruned", (work / "compress" / name,)) for name in config.compress.pruned]
     systems += [System(name, "int8", (work / "compress" / name,)) for name in config.compress.int8]

@@ -15,6 +15,7 @@ from asr_kd.distillation.calibration import add_bias, fit_bias, fit_temperature
 from asr_kd.distillation.teachers import LoadedTeachers, Teachers, sample, sampled_frames
 from asr_kd.features.store import open_part
 from asr_kd.frames import FrameIndex, open_frames
+from asr_kd.specialists.sets import SpecialistSets
 
 QUALITY_FILE = "quality.json"
 PARTS = ("dev", "test")
@@ -34,6 +35,7 @@ class QualityJob:
         work: of the recipe, with ``features`` and ``align/labels``.
         device: where to compute.
         unseen: classes that its training never showed it: their bias is tuned on dev, see `fit_bias`.
+        sets: folder of the specialists' sets, to measure by how many know the label; none: there are none.
     """
 
     name: str
@@ -43,6 +45,7 @@ class QualityJob:
     work: Path
     device: str
     unseen: tuple[int, ...] = ()
+    sets: Path | None = None
 
 
 @dataclass
@@ -92,10 +95,14 @@ class Tuned:
 
 @dataclass
 class PartQuality:
-    """A system on one part, by speaker and, where there are few, by class."""
+    """A system on one part, by speaker and, where there are few, by class.
+
+    With specialists also by ``<how many know the label>/<speaker>``.
+    """
 
     speakers: dict[str, Sums] = field(default_factory=dict)
     classes: dict[int, Sums] = field(default_factory=dict)
+    covered: dict[str, Sums] = field(default_factory=dict)
 
 
 def measure_system(job: QualityJob) -> None:
@@ -103,12 +110,13 @@ def measure_system(job: QualityJob) -> None:
     torch.set_num_threads(1)
     system = LoadedTeachers(job.system, job.device)
     tuned = _tune(system, job)
+    covering = SpecialistSets.read(job.sets).covering if job.sets else None
     content = {
         "system": job.name,
         "parameters": system.parameter_count,
         "temperature": tuned.temperature,
         "bias": tuned.bias if job.unseen else None,
-        "parts": {part: _plain(_measure_part(system, tuned, job.work, part)) for part in PARTS},
+        "parts": {part: _plain(_measure_part(system, tuned, job.work, part, covering)) for part in PARTS},
     }
     with create(job.path, job.made_from) as folder:
         (folder / QUALITY_FILE).write_text(json.dumps(content) + "\n", encoding="utf-8")
@@ -123,7 +131,9 @@ def _tune(system: LoadedTeachers, job: QualityJob) -> Tuned:
     return Tuned(fit_temperature(scores, wanted), job.unseen, bias)
 
 
-def _measure_part(system: LoadedTeachers, tuned: Tuned, work: Path, part: str) -> PartQuality:
+def _measure_part(
+    system: LoadedTeachers, tuned: Tuned, work: Path, part: str, covering: np.ndarray | None
+) -> PartQuality:
     features = open_part(work / "features" / part)
     labels = open_frames(work / "align" / "labels" / f"{part}.npy", features.index)
     quality = PartQuality()
@@ -132,11 +142,24 @@ def _measure_part(system: LoadedTeachers, tuned: Tuned, work: Path, part: str) -
         own = torch.from_numpy(np.array(labels[span]))
         speaker = quality.speakers.setdefault(features.index.speakers[place], Sums())
         speaker.add(tuned.measure(scores, own))
+        if covering is not None:
+            _add_covered(quality, features.index.speakers[place], tuned, (scores, own), covering)
         if scores.size(1) <= _MOST_CLASSES:
             for label in own[own >= 0].unique().tolist():
                 of_class = quality.classes.setdefault(label, Sums())
                 of_class.add(tuned.measure(scores[own == label], own[own == label]))
     return quality
+
+
+def _add_covered(
+    quality: PartQuality, speaker: str, tuned: Tuned, frames: tuple[Tensor, Tensor], covering: np.ndarray
+) -> None:
+    """Count frames (scores and labels) by how many specialists know their label."""
+    scores, labels = (one[frames[1] >= 0] for one in frames)
+    known = torch.from_numpy(covering)[labels.long()]
+    for count in known.unique().tolist():
+        sums = quality.covered.setdefault(f"{count}/{speaker}", Sums())
+        sums.add(tuned.measure(scores[known == count], labels[known == count]))
 
 
 def _plain(quality: PartQuality) -> dict[str, Any]:

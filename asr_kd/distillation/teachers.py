@@ -15,11 +15,13 @@ from asr_kd.distillation.ensemble import average, fit_log_linear, map_senones
 from asr_kd.errors import AsrKdError
 from asr_kd.features.store import open_part
 from asr_kd.frames import FrameIndex, open_frames
-from asr_kd.layout import member_folders
+from asr_kd.layout import generalist_folder, member_folders, sets_folder, specialist_folder
 from asr_kd.models import AcousticModel
 from asr_kd.models.devices import resolve_precision
 from asr_kd.models.inference import log_posteriors
 from asr_kd.models.storage import load_model
+from asr_kd.specialists.sets import SpecialistSets
+from asr_kd.specialists.teacher import LoadedSpecialists
 
 Scores = TypeVar("Scores")
 
@@ -40,6 +42,8 @@ class Teachers:
         average: see `ensemble.average`.
         weights: of a log-linear average, one a model.
         precision: of their matrix products, see `models.devices.resolve_precision`.
+        specialists: folders of the specialists of the only model, the generalist; see `specialists.inference`.
+        top: of the generalist's senones, that choose which specialists have a say.
     """
 
     models: tuple[Path, ...]
@@ -48,6 +52,15 @@ class Teachers:
     average: str
     weights: tuple[float, ...] | None = None
     precision: str = "fp32"
+    specialists: tuple[Path, ...] = ()
+    top: int = 1
+
+    @property
+    def described(self) -> str:
+        """Who they are, for messages."""
+        if self.specialists:
+            return f"{self.models[0].name} and {len(self.specialists)} specialists"
+        return f"average of {len(self.models)} teachers"
 
     @classmethod
     def of(cls, models: Sequence[Path], senones: int, average: str, precision: str = "fp32") -> "Teachers":
@@ -61,6 +74,21 @@ def teacher_models(config: Config, work: Path) -> tuple[tuple[Path, ...], tuple[
     models = (*members, *(Path(one.model).expanduser() for one in others))
     own = (Path(one.senones).expanduser() if one.senones else None for one in others)
     return models, ((None,) * len(members) + tuple(own))
+
+
+def specialist_teachers(config: Config, work: Path, senones: int) -> Teachers:
+    """The generalist and its specialists as one teacher.
+
+    Raises:
+        AsrKdError: the recipe has no specialists, or they are not trained.
+    """
+    settings = config.train.specialists
+    if not settings.count:
+        raise AsrKdError("train.specialists.count=0: the recipe has no specialists; give a number of sets")
+    count = len(SpecialistSets.read(sets_folder(work)).sets)
+    folders = tuple(specialist_folder(work, number) for number in range(count))
+    generalist = Teachers.of([generalist_folder(config, work)], senones, "arithmetic", config.precision)
+    return replace(generalist, specialists=folders, top=settings.top)
 
 
 class LoadedTeachers:
@@ -82,20 +110,26 @@ class LoadedTeachers:
                     f"{self._models[0].input_dims}: teachers must share their features"
                 )
         self._mappings = [self._mapping(place).to(device) for place in range(len(self._models))]
+        self.specialists = LoadedSpecialists(
+            teachers.specialists, teachers.senones, teachers.top, device, self._precision
+        )
 
     @cached_property
     def parameter_count(self) -> int:
         """Of all models."""
-        return sum(model.parameter_count for model in self._models)
+        return sum(model.parameter_count for model in self._models) + self.specialists.parameter_count
 
     def members(self, frames: np.ndarray) -> list[Tensor]:
         """Log posteriors of one utterance at T = 1, each ``(frames, senones)``.
+
+        Generalist and specialists are one member.
 
         Args:
             frames: features ``(frames, dims)``.
         """
         pairs = zip(self._models, self._mappings, strict=True)
-        return [self._posteriors(model, mapping, frames) for model, mapping in pairs]
+        own = [self._posteriors(model, mapping, frames) for model, mapping in pairs]
+        return [self.specialists.combine(frames, own[0])] if self.teachers.specialists else own
 
     def mean(self, frames: np.ndarray) -> Tensor:
         """The average's log posteriors at T = 1, ``(frames, senones)``."""

@@ -17,13 +17,16 @@ def replicate_edges(frames: Tensor, left: int, right: int) -> Tensor:
 
 
 @torch.inference_mode()
-def log_posteriors_at(model: AcousticModel, frames: np.ndarray, where: Tensor) -> Tensor:
+def log_posteriors_at(
+    model: AcousticModel, frames: np.ndarray, where: Tensor, precision: torch.dtype = torch.float32
+) -> Tensor:
     """As `log_posteriors`, of some frames of an utterance: each from a window of its own.
 
     Args:
         model: in inference mode.
         frames: ``(frames, dims)``.
         where: places of frames, ``(some,)`` int64, on the model's device.
+        precision: see `log_posteriors`.
 
     Returns:
         ``(some, senones)`` float32.
@@ -31,7 +34,8 @@ def log_posteriors_at(model: AcousticModel, frames: np.ndarray, where: Tensor) -
     features = torch.as_tensor(np.array(frames)).to(where.device, torch.float32)
     padded = replicate_edges(features, model.left_context, model.right_context)
     windows = padded.unfold(0, model.left_context + 1 + model.right_context, 1)  # (frames, dims, window)
-    pieces = [model(windows[some].transpose(1, 2))[:, 0].float() for some in where.split(BATCH_FRAMES)]
+    with torch.autocast(where.device.type, torch.bfloat16, enabled=precision == torch.bfloat16):
+        pieces = [model(windows[some].transpose(1, 2))[:, 0].float() for some in where.split(BATCH_FRAMES)]
     return torch.cat(pieces).log_softmax(dim=-1)
 
 

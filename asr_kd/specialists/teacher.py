@@ -22,13 +22,21 @@ class LoadedSpecialists:
         senones: of the generalist.
         top: specialists have a say where their set holds one of so many most probable senones.
         device: where to compute.
+        precision: of matrix products.
 
     Raises:
         AsrKdError: a specialist was made for another number of senones.
     """
 
-    def __init__(self, folders: Sequence[Path], senones: int, top: int, device: str) -> None:
-        self._top = top
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        senones: int,
+        top: int,
+        device: str,
+        precision: torch.dtype = torch.float32,
+    ) -> None:
+        self._top, self._precision = top, precision
         self._models = [load_model(folder, device) for folder in folders]
         self._specialties = [Specialty.read(folder) for folder in folders]
         self._members = torch.zeros(len(folders), senones, dtype=torch.bool, device=device)
@@ -53,7 +61,7 @@ class LoadedSpecialists:
         for place, (model, specialty) in enumerate(zip(self._models, self._specialties, strict=True)):
             where = active[:, place].nonzero()[:, 0]
             if len(where):
-                scores = log_posteriors_at(model, frames, where)
+                scores = log_posteriors_at(model, frames, where, self._precision)
                 shift = scores.new_zeros(scores.size(1))
                 shift[-1] = specialty.dustbin_shift
                 classes = torch.tensor(specialty.classes, device=where.device)

@@ -104,6 +104,8 @@ def _made_from(config: Config, work: Path, system: System, lm: str) -> dict[str,
             inputs[f"senones of {name}"] = artifacts.file_digest(mapping)
     settings = asdict(config.decode) | {"system": system.name, "kind": system.kind, "average": system.average}
     settings["precision"] = system.precision
+    if system.kind == "specialists":
+        settings["top"] = system.top
     if system.weights:
         settings["weights"] = system.weights
     del settings["lm"]  # decides what the report puts first, not what is decoded

@@ -5,24 +5,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from asr_kd.artifacts import Artifact, create, file_digest, find, fingerprint
+from asr_kd.artifacts import Artifact, file_digest, find, fingerprint
 from asr_kd.config import Config
 from asr_kd.config.schema import StudentConfig, TransferConfig
 from asr_kd.distillation.ensemble import check_kind
 from asr_kd.distillation.quality import QualityJob, measure_system
-from asr_kd.distillation.scoring import score_teachers
-from asr_kd.distillation.soft_targets import SoftTargets, TargetSettings
-from asr_kd.distillation.teachers import Teachers, teacher_models
+from asr_kd.distillation.soft_targets import TargetSettings
+from asr_kd.distillation.teachers import Teachers, specialist_teachers, teacher_models
 from asr_kd.distillation.weights import make_weights
 from asr_kd.errors import AsrKdError
-from asr_kd.features.store import FBANK_FILE, open_part
 from asr_kd.jobs import map_processes, resolve_workers
-from asr_kd.layout import TARGETS, member_folders, student_folder, targets_folder
+from asr_kd.layout import TARGETS, member_folders, sets_folder, student_folder, targets_folder
 from asr_kd.models.devices import resolve_device
 from asr_kd.models.registry import named_settings
 from asr_kd.progress import say
 from asr_kd.report import frames as frame_report
+from asr_kd.report import specialists as specialists_report
 from asr_kd.seeding import derive_seed
+from asr_kd.stages.targets import make_store
 from asr_kd.stages.train import data_artifacts, open_labelled, read_senones
 from asr_kd.stages.transfer import TransferPart, check_transfer, open_parts, training_parts, with_targets
 from asr_kd.training.data import FrameData
@@ -30,7 +30,7 @@ from asr_kd.training.jobs import TrainingJob, optimiser_fingerprint, run_jobs
 from asr_kd.training.objectives import DistillationObjective
 
 FRAMES = "frames"  # the folder of what every system makes of the frames of dev and test
-ENSEMBLE = "ensemble"
+ENSEMBLE, SPECIALISTS = "ensemble", "specialists"
 RESERVED = (TARGETS, FRAMES, "weights")
 
 
@@ -40,11 +40,17 @@ def run(config: Config, work: Path) -> None:
         say("distill: the recipe has no students")
         return
     _check_students(config, work)
-    teachers = make_teachers(config, work)
-    stores: dict[str, Artifact] = {}
-    jobs = [_student(config, work, name, teachers, stores) for name in sorted(config.distill.students)]
+    ensemble = make_teachers(config, work)
+    teachers = {ENSEMBLE: ensemble}
+    if any(student.teachers == SPECIALISTS for student in config.distill.students.values()):
+        teachers[SPECIALISTS] = make_specialists(config, work)
+    stores: dict[tuple[str, str], Artifact] = {}
+    jobs = [
+        _student(config, work, name, teachers[student.teachers], stores)
+        for name, student in sorted(config.distill.students.items())
+    ]
     run_jobs(jobs, resolve_workers(config.workers), "students")
-    measure(config, work, teachers)
+    measure(config, work, ensemble)
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,9 @@ class TeachersOfRecipe:
 
 def student_job(config: Config, work: Path, name: str) -> TrainingJob:
     """The training of one student; the soft targets that it needs are made where they are missing."""
-    return _student(config, work, name, make_teachers(config, work), {})
+    of_specialists = config.distill.students[name].teachers == SPECIALISTS
+    teachers = make_specialists(config, work) if of_specialists else make_teachers(config, work)
+    return _student(config, work, name, teachers, {})
 
 
 def make_teachers(config: Config, work: Path) -> TeachersOfRecipe:
@@ -85,26 +93,19 @@ def make_teachers(config: Config, work: Path) -> TeachersOfRecipe:
     return TeachersOfRecipe(teachers, inputs)
 
 
+def make_specialists(config: Config, work: Path) -> TeachersOfRecipe:
+    """The generalist and its specialists, for students of `teachers: specialists`."""
+    teachers = specialist_teachers(config, work, read_senones(work))
+    folders = (*teachers.models, *teachers.specialists)
+    inputs = {folder.name: Artifact(folder).digest for folder in folders}
+    return TeachersOfRecipe(teachers, inputs | {"labels": Artifact(work / "align" / "labels").digest})
+
+
 def make_targets(config: Config, work: Path, teachers: TeachersOfRecipe, part: TransferPart) -> Artifact:
     """The soft targets of a part of the transfer sets, for all temperatures in use."""
-    settings = target_settings(config, work)
-    path = targets_folder(work, part.name)
-    content = {**asdict(settings), "weights": teachers.teachers.weights, "precision": config.precision}
-    made_from = fingerprint("soft targets", content, _origin(teachers, part))
-    found = find(path, made_from)
-    if found is not None:
-        say(f"soft targets of {part.name}: up to date")
-        return found
-    index = open_part(part.features).index
-    with create(path, made_from) as folder:
-        SoftTargets.create(folder, index, settings, _origin(teachers, part))
-        device, workers = str(resolve_device(config.device)), resolve_workers(config.workers)
-        score_teachers(folder, part.features / FBANK_FILE, index, teachers.teachers, device, workers)
-    say(
-        f"soft targets of {part.name}: {index.total_frames:,} frames, "
-        f"average of {len(teachers.teachers.models)} teachers"
-    )
-    return Artifact(path)
+    kind = SPECIALISTS if teachers.teachers.specialists else ENSEMBLE
+    path, origin = targets_folder(work, part.name, kind), _origin(teachers, part)
+    return make_store(config, path, target_settings(config, work), teachers.teachers, origin, part)
 
 
 def target_settings(config: Config, work: Path) -> TargetSettings:
@@ -124,13 +125,15 @@ def _origin(teachers: TeachersOfRecipe, part: TransferPart) -> dict[str, str]:
 def _check_students(config: Config, work: Path) -> None:
     """Refuse what no student can be trained with before the teachers have worked for it."""
     check_kind(config.distill.average)
-    taken = {"gmm", ENSEMBLE, frame_report.MEAN_SINGLE, *(one.name for one in member_folders(config, work))}
+    taken = {"gmm", ENSEMBLE, SPECIALISTS, frame_report.MEAN_SINGLE, *(one.name for one in member_folders(config, work))}
     for name, student in config.distill.students.items():
         setting = f"distill.students.{name}"
         if name.split("-")[0] in RESERVED:
             raise AsrKdError(f"distill.students: {name!r} is the name of a folder here; choose another name")
         if name in taken:
             raise AsrKdError(f"distill.students: {name!r} is the name of another system; choose another name")
+        if student.teachers not in (ENSEMBLE, SPECIALISTS):
+            raise AsrKdError(f"{setting}.teachers={student.teachers}: choose {ENSEMBLE} or {SPECIALISTS}")
         named_settings(config.models, student.model, f"{setting}.model")
         check_transfer(config, student.transfer, f"{setting}.transfer", student.soft_weight > 0)
         _objective(config, student)
@@ -152,9 +155,9 @@ def _student(
     work: Path,
     name: str,
     teachers: TeachersOfRecipe,
-    stores: dict[str, Artifact],
+    stores: dict[tuple[str, str], Artifact],
 ) -> TrainingJob:
-    """The training of a student; `stores` gains the soft targets that it needs, by part."""
+    """The training of a student; `stores` gains the soft targets that it needs, by teachers and part."""
     student = config.distill.students[name]
     settings = student.optimiser
     model = named_settings(config.models, student.model, f"distill.students.{name}.model")
@@ -166,9 +169,10 @@ def _student(
     for part in parts:
         inputs[part.name] = Artifact(part.features)
         if soft:
-            if part.name not in stores:
-                stores[part.name] = make_targets(config, work, teachers, part)
-            inputs["targets" if part.name == "train" else f"targets {part.name}"] = stores[part.name]
+            key = (student.teachers, part.name)
+            if key not in stores:
+                stores[key] = make_targets(config, work, teachers, part)
+            inputs["targets" if part.name == "train" else f"targets {part.name}"] = stores[key]
     initial = work / "train" / student.initial if student.initial else None
     if initial:
         inputs["initial"] = Artifact(initial)
@@ -181,7 +185,10 @@ def _student(
         "seeds": [seed, config.seed],
     }
     if soft:
-        parts = [with_targets(part, stores[part.name].path, _origin(teachers, part)) for part in parts]
+        parts = [
+            with_targets(part, stores[student.teachers, part.name].path, _origin(teachers, part))
+            for part in parts
+        ]
     temperature = student.temperature if soft else None
     return TrainingJob(
         name=name,
@@ -217,12 +224,19 @@ def measure(config: Config, work: Path, teachers: TeachersOfRecipe) -> None:
     systems = {name: alone([folder]) for name, folder in members.items()}
     if len(teachers.teachers.models) > 1:
         systems[ENSEMBLE] = teachers.teachers
+    if config.train.specialists.count:
+        systems[SPECIALISTS] = specialist_teachers(config, work, read_senones(work))
     systems |= {name: alone([folder]) for name, folder in students.items()}
     jobs = [_quality_job(config, work, name, system) for name, system in systems.items()]
     stale = [job for job in jobs if find(job.path, job.made_from) is None]
     for _ in map_processes(measure_system, stale, resolve_workers(config.workers), "frames"):
         pass
-    frame_report.write(work / "distill" / FRAMES, _described(config, systems), config.seed)
+    described = _described(config, systems)
+    frame_report.write(work / "distill" / FRAMES, described, config.seed)
+    if config.train.specialists.count:
+        names = [one.name for one in described]
+        generalist = config.train.specialists.generalist
+        specialists_report.write(work / "distill" / FRAMES, names, generalist, config.seed)
     say(f"distill: {work / 'distill' / FRAMES / frame_report.TABLE_FILE}")
 
 
@@ -242,9 +256,14 @@ def _quality_job(config: Config, work: Path, name: str, system: Teachers) -> Qua
         "precision": system.precision,
         "unseen": unseen,
     }
+    sets = sets_folder(work) if config.train.specialists.count else None
+    if sets is not None:
+        inputs["specialist sets"] = Artifact(sets)
+        inputs |= {specialist.name: Artifact(specialist) for specialist in system.specialists}
+        settings |= {"top": system.top}
     made_from = fingerprint("frames", settings, inputs)
     device = str(resolve_device(config.device))
-    return QualityJob(name, work / "distill" / FRAMES / name, made_from, system, work, device, unseen)
+    return QualityJob(name, work / "distill" / FRAMES / name, made_from, system, work, device, unseen, sets)
 
 
 def _unseen(transfer: TransferConfig, senones: int) -> tuple[int, ...]:
@@ -258,7 +277,7 @@ def _described(config: Config, systems: dict[str, Teachers]) -> list[frame_repor
     described = []
     for name in systems:
         student = config.distill.students.get(name)
-        kind: Any = "student" if student else "ensemble" if name == ENSEMBLE else "member"
+        kind: Any = "student" if student else name if name in (ENSEMBLE, SPECIALISTS) else "member"
         settings: dict[str, Any] = {}
         if student:
             settings = asdict(student) | {"model": named_settings(config.models, student.model, name)}

@@ -1,4 +1,4 @@
-"""Stage 3, train: the members of the ensemble."""
+"""Stage 3, train: the members of the ensemble, then specialists."""
 
 import json
 from functools import partial
@@ -16,6 +16,7 @@ from asr_kd.layout import member_folders
 from asr_kd.models.devices import resolve_device
 from asr_kd.models.registry import named_settings
 from asr_kd.seeding import derive_seed
+from asr_kd.stages import specialists
 from asr_kd.stages.transfer import TransferPart, check_views, open_parts, training_parts
 from asr_kd.training.data import FrameData, PerFrame, labelled
 from asr_kd.training.jobs import TrainingJob, optimiser_fingerprint, run_jobs
@@ -33,6 +34,8 @@ def run(config: Config, work: Path) -> None:
         for number, folder in enumerate(member_folders(config, work))
     ]
     run_jobs(jobs, resolve_workers(config.workers), "members")
+    dev = partial(open_labelled, work, "dev")
+    specialists.run(config, work, parts, dev, data_artifacts(work), read_senones(work))
 
 
 def data_artifacts(work: Path) -> dict[str, Artifact]:

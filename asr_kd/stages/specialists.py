@@ -1,0 +1,231 @@
+"""Specialists, as part of stage 3: their sets, and their training beside each other."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from asr_kd.artifacts import Artifact, create, find, fingerprint
+from asr_kd.config import Config, TransferConfig
+from asr_kd.distillation.soft_targets import TargetSettings
+from asr_kd.distillation.teachers import Teachers
+from asr_kd.errors import AsrKdError
+from asr_kd.hmm.definition import HmmDefinition
+from asr_kd.hmm.senone_names import senone_names
+from asr_kd.jobs import map_processes, resolve_workers
+from asr_kd.layout import generalist_folder, member_folders, sets_folder, specialist_folder
+from asr_kd.models.devices import resolve_device, resolve_precision
+from asr_kd.progress import say
+from asr_kd.seeding import derive_seed
+from asr_kd.specialists.confusable import correlation, make_sets, prepare_columns
+from asr_kd.specialists.picture import draw_sets, write_table
+from asr_kd.specialists.sets import SpecialistSets
+from asr_kd.specialists.statistics import posterior_moments
+from asr_kd.stages.targets import make_store
+from asr_kd.stages.transfer import TransferPart, open_parts, with_targets
+from asr_kd.training.data import FrameData
+from asr_kd.training.jobs import optimiser_fingerprint
+from asr_kd.training.specialists import SpecialistJob, run_specialists
+
+_KEPT = 20  # senones of the generalist's soft targets that are kept of a frame
+_COVARIANCE_FILE = ".covariance.npy"
+
+
+def run(
+    config: Config,
+    work: Path,
+    parts: list[TransferPart],
+    open_dev: Callable[[], FrameData],
+    inputs: Mapping[str, Artifact],
+    senones: int,
+) -> None:
+    """Make ``train/specialist-sets`` and ``train/specialist-<i>``, where `train.specialists.count` asks.
+
+    Args:
+        config: of the recipe.
+        work: its folder, with the members.
+        parts: what the generalist was trained on.
+        open_dev: gives the dev part; called in worker processes.
+        inputs: the artefacts of training and dev data and labels, by role.
+        senones: of the recipe.
+    """
+    settings = config.train.specialists
+    if not settings.count:
+        return
+    _check(config, work)
+    sets = _make_sets(config, work, senones)
+    stores = _generalist_targets(config, work, parts, senones) if settings.soft_rest else []
+    jobs = [
+        _job(config, work, number, sets, (stores or parts), open_dev, inputs)
+        for number in range(len(sets.sets))
+    ]
+    run_specialists(jobs, resolve_workers(config.workers))
+
+
+def _check(config: Config, work: Path) -> None:
+    settings, members = config.train.specialists, [folder.name for folder in member_folders(config, work)]
+    if settings.generalist not in members:
+        raise AsrKdError(
+            f"train.specialists.generalist={settings.generalist}: there is no such member; "
+            f"there are {', '.join(members)}"
+        )
+    if not 0.0 < settings.share <= 1.0:
+        raise AsrKdError(f"train.specialists.share={settings.share}: give a number above 0 and at most 1")
+    for name, least in (("count", 0), ("size", 0), ("statistics_frames", 0), ("top", 1), ("soft_rest", 0)):
+        if getattr(settings, name) < least:
+            raise AsrKdError(
+                f"train.specialists.{name}={getattr(settings, name)}: give at least {least}"
+            )
+
+
+def _make_sets(config: Config, work: Path, senones: int) -> SpecialistSets:
+    settings, path, features = config.train.specialists, sets_folder(work), work / "features" / "train"
+    seed = derive_seed(config.seed, "specialists")
+    content = {
+        "count": settings.count,
+        "size": settings.size,
+        "columns": settings.columns,
+        "statistics_frames": settings.statistics_frames,
+        "seed": seed,
+        "precision": config.precision,
+    }
+    generalist, labels = generalist_folder(config, work), work / "align" / "labels"
+    made_from = fingerprint(
+        "specialist sets",
+        content,
+        {"generalist": Artifact(generalist), "train": Artifact(features), "labels": Artifact(labels)},
+    )
+    if find(path, made_from) is not None:
+        say("specialist-sets: up to date")
+        return SpecialistSets.read(path)
+    device = resolve_device(config.device)
+    with create(path, made_from) as folder:
+        moments = posterior_moments(
+            generalist,
+            features,
+            folder,
+            settings.statistics_frames,
+            resolve_workers(config.workers),
+            str(device),
+            resolve_precision(config.precision, device, "precision"),
+        )
+        np.save(folder / _COVARIANCE_FILE, moments.covariance(), allow_pickle=False)
+        model = work / "align" / "model"
+        job = _Clustering(
+            folder,
+            labels / "train.npy",
+            senones,
+            (settings.count, settings.size, settings.columns, seed),
+            model if model.is_dir() and not config.align.hclg else None,
+        )
+        # In a process with one thread: the same sets on every machine size.
+        for _ in map_processes(_cluster, [job], 1, "specialist sets"):
+            pass
+    sets = SpecialistSets.read(path)
+    say(
+        f"specialist-sets: {len(sets.sets)} sets of {settings.count} asked for, {moments.frames:,} frames; "
+        f"{int((sets.covering > 0).sum())} of {senones} senones are in one ({path / 'sets.md'})"
+    )
+    return sets
+
+
+@dataclass(frozen=True)
+class _Clustering:
+    """The sets to make from a covariance.
+
+    Attributes:
+        folder: an artefact in the making, with the covariance.
+        labels: ``.npy`` file of the training part's.
+        senones: of the recipe.
+        settings: count, size, columns and seed, see `make_sets`.
+        model: folder of the alignment model that gives senones their names; none: they have numbers.
+    """
+
+    folder: Path
+    labels: Path
+    senones: int
+    settings: tuple[int, int, str, int]
+    model: Path | None
+
+
+def _cluster(job: _Clustering) -> None:
+    covariance = np.load(job.folder / _COVARIANCE_FILE, allow_pickle=False)
+    labels = np.load(job.labels, mmap_mode="r", allow_pickle=False)
+    frames = np.bincount(labels[labels >= 0], minlength=job.senones)
+    count, size, columns, seed = job.settings
+    found = make_sets(prepare_columns(covariance, columns), count, size, seed, frames)
+    sets, correlated = SpecialistSets.of(found, job.senones), correlation(covariance)
+    names = [f"senone {senone}" for senone in range(job.senones)]
+    if job.model is not None:
+        names = senone_names(HmmDefinition.load(job.model))
+    sets.write(job.folder)
+    write_table(job.folder, sets, names, correlated, frames)
+    draw_sets(job.folder, sets, correlated)
+
+
+def _generalist_targets(
+    config: Config, work: Path, parts: list[TransferPart], senones: int
+) -> list[TransferPart]:
+    """The parts with the generalist's soft targets, for all specialists."""
+    generalist, labels = generalist_folder(config, work), Artifact(work / "align" / "labels")
+    teachers = Teachers.of([generalist], senones, "arithmetic", config.precision)
+    settings = TargetSettings("arithmetic", _KEPT, (1.0,), senones)
+    found = []
+    for part in parts:
+        origin = {
+            "generalist": Artifact(generalist).digest,
+            "labels": labels.digest,
+            "features": Artifact(part.features).digest,
+        }
+        path = work / "train" / f"specialist-targets-{part.name}"
+        store = make_store(config, path, settings, teachers, origin, part)
+        found.append(with_targets(part, store.path, origin))
+    return found
+
+
+def _job(
+    config: Config,
+    work: Path,
+    number: int,
+    sets: SpecialistSets,
+    parts: list[TransferPart],
+    open_dev: Callable[[], FrameData],
+    inputs: Mapping[str, Artifact],
+) -> SpecialistJob:
+    settings, path = config.train.specialists, specialist_folder(work, number)
+    generalist = generalist_folder(config, work)
+    seed = derive_seed(config.seed, "train", "specialist", number)
+    content = {
+        "classes": sets.sets[number],
+        "senones": sets.senones,
+        "soft_rest": settings.soft_rest,
+        "share": settings.share,
+        "optimiser": optimiser_fingerprint(settings.optimiser),
+        "seeds": [seed, config.seed],
+    }
+    own = {**inputs, "generalist": Artifact(generalist)}
+    own |= {part.name: Artifact(part.features) for part in parts}
+    own |= {f"targets {part.name}": Artifact(part.targets) for part in parts if part.targets}
+    temperature = 1.0 if settings.soft_rest else None
+    return SpecialistJob(
+        name=path.name,
+        path=path,
+        made_from=fingerprint("specialist", content, own),
+        generalist=generalist,
+        classes=sets.sets[number],
+        senones=sets.senones,
+        soft_rest=settings.soft_rest,
+        share=settings.share,
+        open_data=partial(_open_data, tuple(parts), temperature, config.seed, open_dev),
+        optimiser=settings.optimiser,
+        seed=seed,
+        device=str(resolve_device(config.device)),
+    )
+
+
+def _open_data(
+    parts: tuple[TransferPart, ...], temperature: float | None, seed: int, open_dev: Callable[[], FrameData]
+) -> tuple[FrameData, FrameData]:
+    return open_parts(parts, temperature, TransferConfig(), seed), open_dev()
