@@ -1,6 +1,6 @@
 """How many frames a second generalist and specialists become one distribution, and what the networks cost.
 
-    python -m asr_kd.bench.specialists --work exp/an4 [--top 1 2 5] [--frames 5000] [--passes 3]
+python -m asr_kd.bench.specialists --work exp/an4 [--top 1 2 5] [--frames 5000] [--passes 3]
 """
 
 import argparse

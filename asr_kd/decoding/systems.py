@@ -65,9 +65,7 @@ def recipe_systems(config: Config, work: Path) -> list[System]:
     if config.train.specialists.count:
         numbers = range(len(SpecialistSets.read(sets_folder(work)).sets))
         folders = (generalist_folder(config, work), *(specialist_folder(work, number) for number in numbers))
-        systems.append(
-            System("specialists", "specialists", folders, top=config.train.specialists.top)
-        )
+        systems.append(System("specialists", "specialists", folders, top=config.train.specialists.top))
     systems += [System(name, "student", (student_folder(work, name),)) for name in config.distill.students]
     systems += [System(name, "pruned", (work / "compress" / name,)) for name in config.compress.pruned]
     systems += [System(name, "int8", (work / "compress" / name,)) for name in config.compress.int8]

@@ -82,8 +82,6 @@ class Specialty:
         path = folder / SPECIALIST_FILE
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            return cls(
-                tuple(content["classes"]), int(content["senones"]), float(content["dustbin_shift"])
-            )
+            return cls(tuple(content["classes"]), int(content["senones"]), float(content["dustbin_shift"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise AsrKdError(f"{path} does not describe a specialist ({error!r}); run stage train") from error

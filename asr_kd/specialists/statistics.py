@@ -63,7 +63,9 @@ def posterior_moments(
     index = FrameIndex.load(features)
     places = np.arange(0, len(index), max(1, index.total_frames // frames if frames else 1))
     pieces = [
-        Piece(generalist, features, tuple(own.tolist()), scratch / f".moments-{number}.npy", device, precision)
+        Piece(
+            generalist, features, tuple(own.tolist()), scratch / f".moments-{number}.npy", device, precision
+        )
         for number, own in enumerate(np.array_split(places, PIECES))
         if len(own)
     ]

@@ -125,7 +125,13 @@ def _origin(teachers: TeachersOfRecipe, part: TransferPart) -> dict[str, str]:
 def _check_students(config: Config, work: Path) -> None:
     """Refuse what no student can be trained with before the teachers have worked for it."""
     check_kind(config.distill.average)
-    taken = {"gmm", ENSEMBLE, SPECIALISTS, frame_report.MEAN_SINGLE, *(one.name for one in member_folders(config, work))}
+    taken = {
+        "gmm",
+        ENSEMBLE,
+        SPECIALISTS,
+        frame_report.MEAN_SINGLE,
+        *(one.name for one in member_folders(config, work)),
+    }
     for name, student in config.distill.students.items():
         setting = f"distill.students.{name}"
         if name.split("-")[0] in RESERVED:

@@ -75,9 +75,7 @@ def _check(config: Config, work: Path) -> None:
         raise AsrKdError(f"train.specialists.share={settings.share}: give a number above 0 and at most 1")
     for name, least in (("count", 0), ("size", 0), ("statistics_frames", 0), ("top", 1), ("soft_rest", 0)):
         if getattr(settings, name) < least:
-            raise AsrKdError(
-                f"train.specialists.{name}={getattr(settings, name)}: give at least {least}"
-            )
+            raise AsrKdError(f"train.specialists.{name}={getattr(settings, name)}: give at least {least}")
 
 
 def _make_sets(config: Config, work: Path, senones: int) -> SpecialistSets:

@@ -234,8 +234,8 @@ class Loader:
     """Batches of an epoch: everything at once where it fits the budget, else shuffled shards in turn.
 
     The order is a function of seed and epoch alone. Batches are of equal size; the few chunks left over at
-    the end of a shard are not seen in that epoch. Where `FrameData.draw` chooses frames, only chunks with such
-    frames are computed.
+    the end of a shard are not seen in that epoch. Where `FrameData.draw` chooses frames, only chunks with
+    such frames are computed.
     """
 
     def __init__(

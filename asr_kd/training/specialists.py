@@ -143,9 +143,7 @@ def dustbin_shift(own: int, rest: int) -> float:
     return math.log(rest / own)
 
 
-def relabel(
-    data: FrameData, classes: Sequence[int], senones: int
-) -> tuple[FrameData, np.ndarray]:
+def relabel(data: FrameData, classes: Sequence[int], senones: int) -> tuple[FrameData, np.ndarray]:
     """Labels as a specialist knows them: the place in its set, ``len(classes)`` for all other senones.
 
     Returns:
@@ -188,7 +186,7 @@ def draw_halves(labels: np.ndarray, dustbin: int, share: float, seed: int, epoch
 
 
 def balanced(data: FrameData, dustbin: int, seed: int) -> FrameData:
-    """Dev as training is: labels stay on half set, half rest, so that its cross entropy tells over-fitting."""
+    """Dev as training is: labels stay on half set, half rest, so its cross entropy tells over-fitting."""
     labels = flat_labels(data)
     if (labels == dustbin).any() and ((labels >= 0) & (labels < dustbin)).any():
         labels = np.where(draw_halves(labels, dustbin, 1.0, seed, -1), labels, -1).astype(np.int32)

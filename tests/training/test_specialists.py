@@ -1,0 +1,166 @@
+import math
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from asr_kd import artifacts
+from asr_kd.config import OptimiserConfig
+from asr_kd.errors import AsrKdError
+from asr_kd.models import build
+from asr_kd.models.storage import load_model, save_model
+from asr_kd.specialists.sets import Specialty
+from asr_kd.training.data import Context, FrameData, Loader
+from asr_kd.training.objectives import SpecialistObjective
+from asr_kd.training.specialists import (
+    SpecialistJob,
+    balanced,
+    draw_halves,
+    dustbin_shift,
+    flat_labels,
+    relabel,
+    run_specialists,
+)
+from tests.training.toy import DIMS, SENONES, SMALL_DNN, toy_data
+
+CLASSES = (1, 4)
+OPTIMISER = OptimiserConfig(epochs=1, batch_frames=32, peak_learning_rate=1e-3)
+
+
+def open_toy() -> tuple[FrameData, FrameData]:
+    return toy_data(utterances=20, failed=1), toy_data(utterances=6, seed=1)
+
+
+def job(folder: Path, number: int, generalist: Path, classes: tuple[int, ...] = CLASSES) -> SpecialistJob:
+    name = f"specialist-{number}"
+    made_from = {"kind": "specialist", "number": number, "classes": list(classes)}
+    return SpecialistJob(
+        name,
+        folder / name,
+        made_from,
+        generalist,
+        classes,
+        SENONES,
+        0.0,
+        0.5,
+        open_toy,
+        OPTIMISER,
+        number,
+        "cpu",
+    )
+
+
+@pytest.fixture
+def generalist(tmp_path: Path) -> Path:
+    with artifacts.create(tmp_path / "member-0", {"kind": "member"}) as folder:
+        save_model(folder, build(SMALL_DNN, DIMS, SENONES, seed=0))
+    return tmp_path / "member-0"
+
+
+def test_labels_of_a_specialist() -> None:
+    data = toy_data()
+    data.targets["labels"].of(data.utterances[0])[0] = -1
+    before = flat_labels(data)
+    own, counts = relabel(data, CLASSES, SENONES)
+    wanted = [{-1: -1, 1: 0, 4: 1}.get(label, 2) for label in before.tolist()]
+    assert flat_labels(own).tolist() == wanted
+    assert counts.tolist() == [int((before == senone).sum()) for senone in range(SENONES)]
+
+
+def test_half_of_the_frames_are_of_the_set() -> None:
+    labels = np.random.default_rng(0).choice([-1, 0, 1, 2], size=2000, p=[0.1, 0.1, 0.1, 0.7])
+    drawn = draw_halves(labels, 2, 1.0, 5, 0)
+    assert (labels[drawn] == 2).sum() == ((labels >= 0) & (labels < 2)).sum() == drawn.sum() / 2
+    smaller = draw_halves(labels, 2, 0.1, 5, 0)
+    assert smaller.sum() == 2 * int(0.1 * (labels >= 0).sum() / 2) and not (labels[smaller] < 0).any()
+    assert (smaller != draw_halves(labels, 2, 0.1, 5, 1)).any()
+    assert (smaller == draw_halves(labels, 2, 0.1, 5, 0)).all()
+    mostly = np.where(labels == 2, 0, 2)  # a set of most frames: the rest is what is scarce
+    assert (mostly[draw_halves(mostly, 2, 1.0, 0, 0)] == 2).sum() == (mostly == 2).sum()
+
+
+@pytest.mark.parametrize("context", [Context(2, 1, 1), Context(2, 2, 8)])
+@pytest.mark.parametrize("frames_held", [10**6, 60])
+def test_an_epoch_learns_from_the_drawn_frames_alone(context: Context, frames_held: int) -> None:
+    data = toy_data(utterances=30)
+    data.features.array[:, 0] = np.arange(data.features.index.total_frames)  # names the frame
+    labels = flat_labels(data)
+    halves = replace(data, draw=partial(draw_halves, np.where(labels == 0, 0, 1), 1, 1.0))
+    loader = Loader(
+        halves, context, 16, frames_held * data.bytes_a_frame(), 1, torch.float16, torch.device("cpu")
+    )
+    batches = list(loader.epoch(0))
+    assert len(batches) == loader.batches(0)
+    seen: list[int] = []
+    for batch in batches:
+        middle = batch.inputs[:, context.left : context.left + context.chunk_frames, 0].flatten()
+        counted = middle if batch.counted is None else middle[batch.counted]
+        assert len(counted) == len(batch.targets["labels"])
+        assert (labels[counted.long().numpy()] == batch.targets["labels"].numpy()).all()
+        seen += counted.long().tolist()
+    drawn = np.flatnonzero(halves.draw(1, 0)).tolist() if halves.draw else []
+    assert len(set(seen)) == len(seen) and set(seen) <= set(drawn)
+    if frames_held > 1000:
+        assert len(drawn) - len(seen) < 16 * context.chunk_frames
+
+
+def test_the_shift_of_the_dustbin_undoes_the_oversampling() -> None:
+    """A network trained on halves that knows nothing of a frame says 1/2; in speech the set is a fifth."""
+    halves = torch.tensor([0.5, 0.5]).log() + torch.tensor([0.0, dustbin_shift(200, 800)])
+    assert halves.softmax(0).tolist() == pytest.approx([0.2, 0.8])
+    assert dustbin_shift(800, 200) == pytest.approx(math.log(1 / 4))
+
+
+def test_dev_is_balanced_as_training_is() -> None:
+    own = balanced(relabel(toy_data(), CLASSES, SENONES)[0], 2, 0)
+    labels = flat_labels(own)
+    assert (labels == 2).sum() == ((labels == 0) | (labels == 1)).sum() > 0
+
+
+def test_soft_targets_pull_on_the_frames_of_the_rest_alone() -> None:
+    objective, hard = SpecialistObjective(CLASSES, SENONES, 0.5), SpecialistObjective(CLASSES, SENONES)
+    logits = torch.randn(3, 3, generator=torch.Generator().manual_seed(0))
+    ids = torch.tensor([[1, 0], [0, 4], [2, 3]])
+    known = torch.tensor([[0.6, 0.3], [0.5, 0.2], [0.9, 0.05]])
+    targets = {"labels": torch.tensor([0, 2, 2]), "ids": ids, "log_probabilities": known.log()}
+    # Of the set and of all others, what the top k leaves out included.
+    grouped = objective.grouped(ids, known.log()).exp()
+    wanted = torch.tensor([[0.6, 0.0, 0.4], [0.0, 0.2, 0.8], [0.0, 0.0, 1.0]])
+    torch.testing.assert_close(grouped, wanted, atol=1e-6, rtol=0)
+    p, log_q = grouped[1:], logits[1:].log_softmax(1)
+    divergence = (p * (p.log() - log_q)).sum(1).mean()
+    expected = hard(logits, targets) + 0.5 * (2 / 3) * divergence
+    torch.testing.assert_close(objective(logits, targets), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_one_that_fails_leaves_the_others_alone_and_is_trained_alone(
+    tmp_path: Path, generalist: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    jobs = [
+        job(tmp_path, 0, generalist),
+        job(tmp_path, 1, tmp_path / "nowhere"),
+        job(tmp_path, 2, generalist),
+    ]
+    with pytest.raises(AsrKdError, match=r"1 of 3 specialists failed.*specialist-1: .*nowhere"):
+        run_specialists(jobs, 2)
+    assert [(tmp_path / f"specialist-{number}" / "manifest.json").is_file() for number in range(3)] == [
+        True,
+        False,
+        True,
+    ]
+    specialty = Specialty.read(tmp_path / "specialist-0")
+    assert specialty.classes == CLASSES and load_model(tmp_path / "specialist-0").senones == 3
+    labels = flat_labels(open_toy()[0])
+    own, all_of_them = int(np.isin(labels, CLASSES).sum()), int((labels >= 0).sum())
+    assert specialty.dustbin_shift == pytest.approx(math.log((all_of_them - own) / own))
+    before = artifacts.Artifact(tmp_path / "specialist-0").digest
+    jobs[1] = replace(jobs[1], generalist=generalist)
+    capsys.readouterr()
+    run_specialists(jobs, 1)
+    said = capsys.readouterr().out
+    assert "specialist-0: up to date" in said and "specialist-2: up to date" in said
+    assert (tmp_path / "specialist-1" / "manifest.json").is_file()
+    assert artifacts.Artifact(tmp_path / "specialist-0").digest == before
