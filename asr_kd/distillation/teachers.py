@@ -42,7 +42,7 @@ class Teachers:
         average: see `ensemble.average`.
         weights: of a log-linear average, one a model.
         precision: of their matrix products, see `models.devices.resolve_precision`.
-        specialists: folders of the specialists of the only model, the generalist; see `specialists.inference`.
+        specialists: folders of the specialists of the only model, the generalist.
         top: of the generalist's senones, that choose which specialists have a say.
     """
 

@@ -30,8 +30,8 @@ def senone_names(definition: HmmDefinition) -> list[str]:
                     sides[1][pdf].add(right)
     found = []
     for pdf in range(hmm.pdfs):
-        left, right = (_side(side[pdf], names) if wide else "any" for side in sides)
-        found.append(f"{'/'.join(sorted(centre[pdf]))} [{left}] _ [{right}]")
+        contexts = [_side(side[pdf], names) if wide else "any" for side in sides]
+        found.append(f"{'/'.join(sorted(centre[pdf]))} [{contexts[0]}] _ [{contexts[1]}]")
     return found
 
 

@@ -114,8 +114,8 @@ def _markdown(content: Mapping[str, Any]) -> str:
     lines = [
         "# Specialists",
         "",
-        f"On test; change: to {content['generalist']}, with its paired 95 % interval by speaker. Conditional: on "
-        "the frames whose senone is in the set of a specialist.",
+        f"On test; change: to {content['generalist']}, with its paired 95 % interval by speaker. "
+        "Conditional: on the frames whose senone is in the set of a specialist.",
         "",
         "| system | accuracy % | change | conditional accuracy % | change | cross entropy | change | "
         "conditional cross entropy | change |",

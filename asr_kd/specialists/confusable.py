@@ -1,8 +1,8 @@
 """Sets of senones that a network confuses: K-means on the covariance of its posteriors.
 
-Hinton, Vinyals and Dean (2015), section 5.3: classes that are often predicted together have similar columns in
-the covariance matrix of the generalist's predictions, and become the classes of one specialist. One pass over
-posteriors, memory in senones squared.
+Hinton, Vinyals and Dean (2015), section 5.3: classes that are often predicted together have similar columns
+in the covariance matrix of the generalist's predictions, and become the classes of one specialist. One pass
+over posteriors, memory in senones squared.
 """
 
 from collections.abc import Sequence

@@ -6,10 +6,10 @@ compared with ``p_m`` after its mass outside S_m is added up. Up to a constant, 
 
     sum_j w_j log q_j + sum_m d_m log D_m,    D_m = sum of q_j over j outside S_m,                      (1)
 
-where ``w_j`` is what the generalist and the active specialists give to senone j itself and ``d_m`` is the mass
-of the dustbin of m; all of it sums to W = 1 + the number of active specialists. (1) is strictly concave in q
-(not in the logits of q: there the dustbins are differences of two log-sum-exps), so there is one solution,
-and two roads lead there:
+where ``w_j`` is what the generalist and the active specialists give to senone j itself and ``d_m`` is the
+mass of the dustbin of m; all of it sums to W = 1 + the number of active specialists. (1) is strictly concave
+in q (not in the logits of q: there the dustbins are differences of two log-sum-exps), so there is one
+solution, and two roads lead there:
 
 - `combine_plain`: the EM algorithm for (1), the likelihood of counts some of which are known by group only
   (Dempster, Laird and Rubin 1977). Each step costs frames x specialists x senones, and there are many.
@@ -20,16 +20,16 @@ q_j and summed they give W. With ``t_m = d_m / D_m`` that reads
 
     q_j = w_j / (W - sum of t_m over the m without j in their sets).                                    (2)
 
-Because (1) is concave and the simplex convex, these conditions (Karush, Kuhn and Tucker) also suffice: whoever
-finds positive q and t that satisfy them has found the maximum. Senones in the same sets (an *atom*) have the
-same denominator s, so that within an atom q is proportional to w, and only the mass a_g of w in each atom g is
-needed. What is left is, with B_gm = 1 where atom g lies outside S_m,
+Because (1) is concave and the simplex convex, these conditions (Karush, Kuhn and Tucker) also suffice:
+whoever finds positive q and t that satisfy them has found the maximum. Senones in the same sets (an *atom*)
+have the same denominator s, so that within an atom q is proportional to w, and only the mass a_g of w in each
+atom g is needed. What is left is, with B_gm = 1 where atom g lies outside S_m,
 
     q_g s_g = a_g,    t_m D_m = d_m,    s = W - B t,    D = B' q,                                       (3)
 
-all of them positive. Put the second line of unknowns into the first and the linearised system has one unknown
-for each active specialist, with a symmetric positive definite matrix. This is the weighted centre that interior
-point methods follow, and `_solve` does as they do: it begins with a, d raised to some mu, where Newton's method
+all of them positive. Linearised and with q, s and D eliminated, this has one unknown for each active
+specialist and a symmetric positive definite matrix. It is the weighted centre that interior point methods
+follow, and `_solve` does as they do: it begins with a and d raised to some mu, where Newton's method
 converges well, and lets mu go to zero. With one active specialist one step of EM from ``q ~ w`` solves (3).
 """
 

@@ -35,8 +35,8 @@ def write_table(
         lines += [
             f"## specialist-{number}",
             "",
-            f"{len(own)} senones, {100 * frames[list(own)].sum() / max(frames.sum(), 1):.1f} % of the frames, "
-            f"mean correlation {(inside.sum() - np.trace(inside)) / pairs:.3f}",
+            f"{len(own)} senones, {100 * frames[list(own)].sum() / max(frames.sum(), 1):.1f} % of the "
+            f"frames, mean correlation {(inside.sum() - np.trace(inside)) / pairs:.3f}",
             "",
         ]
         ordered = sorted(own, key=lambda senone: (-frames[senone], senone))

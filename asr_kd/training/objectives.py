@@ -86,8 +86,10 @@ class SpecialistObjective:
 
     Soft targets for what is not its own keep a specialist from forgetting what the generalist knew (Hinton,
     Vinyals and Dean 2015, section 6.1). The generalist's posteriors are added up to those of the set and of
-    all others, at T = 1, for at other temperatures a sum of senones is no softened class. Targets are ``labels`` ``(frames,)``, places in the set or the last class for the dustbin; with `soft_rest` also
-    ``ids`` and ``log_probabilities`` ``(frames, k)`` of the generalist.
+    all others, at T = 1, for at other temperatures a sum of senones is no softened class.
+
+    Targets are ``labels`` ``(frames,)``, places in the set or the last class for the dustbin; with
+    `soft_rest` also ``ids`` and ``log_probabilities`` ``(frames, k)`` of the generalist.
 
     Attributes:
         classes: the senones of the set, ascending.
