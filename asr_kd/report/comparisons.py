@@ -18,12 +18,13 @@ def comparisons(seed: int, results: Results) -> tuple[list[dict[str, Any]], list
     """Compare on test.
 
     Returns:
-        Ensemble and students against the mean single network, and students against the ensemble. Their p
+        Ensemble, specialists and students against the mean single network, and students against the ensemble. Their p
         values are corrected for being one family of tests.
     """
     against_mean = [
         _against_mean(seed, results, entry)
-        for entry in (*results.of_kind("ensemble"), *results.of_kind("student"))
+        for kind in ("ensemble", "specialists", "student")
+        for entry in results.of_kind(kind)
     ]
     pairs = [
         _pair(seed, results, student, ensemble)

@@ -81,7 +81,9 @@ def _fingerprints(config: Config, work: Path, results: Results) -> dict[str, str
         *(entry.artifact.path for entry in entries),
     ]
     if results.of_kind("student"):
-        folders += [targets_folder(work, part) for part in ("train", *(one.name for one in transferred))]
+        parts = ("train", *(one.name for one in transferred))
+        kinds = dict.fromkeys(student.teachers for student in config.distill.students.values())
+        folders += [targets_folder(work, part, teachers) for teachers in kinds for part in parts]
     if results.bench:
         folders += [work / "bench", work / "bench-deployed"]
     found = [artifact for folder in folders for artifact in finished(folder)]

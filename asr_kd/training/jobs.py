@@ -89,15 +89,21 @@ def run_missing(
         workers: threads in all at a time.
         description: for the progress bar.
     """
+    waiting = missing(jobs)
+    threads = max((max(1, job.optimiser.threads) for job in waiting), default=1)
+    for _ in map_processes(carry_out, waiting, max(1, workers // threads), description):
+        pass
+
+
+def missing(jobs: Sequence[AnyJob]) -> list[AnyJob]:
+    """The jobs whose artefact is not up to date; of the others it says that they are."""
     waiting = []
     for job in jobs:
         if find(job.path, job.made_from) is None:
             waiting.append(job)
         else:
             say(f"{job.name}: up to date")
-    threads = max((max(1, job.optimiser.threads) for job in waiting), default=1)
-    for _ in map_processes(carry_out, waiting, max(1, workers // threads), description):
-        pass
+    return waiting
 
 
 def optimiser_fingerprint(settings: OptimiserConfig) -> dict[str, Any]:

@@ -19,11 +19,11 @@ from asr_kd.errors import AsrKdError
 from asr_kd.frames import FrameIndex
 from asr_kd.jobs import map_processes
 from asr_kd.models.storage import load_model
-from asr_kd.progress import say
 from asr_kd.seeding import derive_seed, generator
 from asr_kd.specialists.network import specialist_from
 from asr_kd.specialists.sets import Specialty
 from asr_kd.training.data import FrameData, PerFrame
+from asr_kd.training.jobs import missing
 from asr_kd.training.loop import Trainer
 from asr_kd.training.objectives import SpecialistObjective
 
@@ -67,10 +67,7 @@ def run_specialists(jobs: Sequence[SpecialistJob], workers: int) -> None:
     Raises:
         AsrKdError: some failed: names each with its reason. The others are there.
     """
-    waiting = [job for job in jobs if find(job.path, job.made_from) is None]
-    for job in jobs:
-        if job not in waiting:
-            say(f"{job.name}: up to date")
+    waiting = missing(jobs)
     threads = max((max(1, job.optimiser.threads) for job in waiting), default=1)
     failed: dict[str, str] = {}
     try:

@@ -1,4 +1,5 @@
 import math
+import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,11 @@ OPTIMISER = OptimiserConfig(epochs=1, batch_frames=32, peak_learning_rate=1e-3)
 
 def open_toy() -> tuple[FrameData, FrameData]:
     return toy_data(utterances=20, failed=1), toy_data(utterances=6, seed=1)
+
+
+def die() -> tuple[FrameData, FrameData]:
+    """As a process does that is killed for want of memory."""
+    os._exit(9)
 
 
 def job(folder: Path, number: int, generalist: Path, classes: tuple[int, ...] = CLASSES) -> SpecialistJob:
@@ -164,3 +170,10 @@ def test_one_that_fails_leaves_the_others_alone_and_is_trained_alone(
     assert "specialist-0: up to date" in said and "specialist-2: up to date" in said
     assert (tmp_path / "specialist-1" / "manifest.json").is_file()
     assert artifacts.Artifact(tmp_path / "specialist-0").digest == before
+
+
+def test_a_process_that_dies_leaves_the_others_alone(tmp_path: Path, generalist: Path) -> None:
+    jobs = [replace(job(tmp_path, 0, generalist), open_data=die), job(tmp_path, 1, generalist)]
+    with pytest.raises(AsrKdError, match=r"1 of 2 specialists failed.*specialist-0: .*process died"):
+        run_specialists(jobs, 1)
+    assert (tmp_path / "specialist-1" / "manifest.json").is_file()
