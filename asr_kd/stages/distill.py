@@ -256,7 +256,7 @@ def _quality_job(config: Config, work: Path, name: str, system: Teachers) -> Qua
             inputs[f"senones of {place}"] = file_digest(mapping)
     student = config.distill.students.get(name)
     unseen = _unseen(student.transfer, system.senones) if student else ()
-    settings = {
+    settings: dict[str, Any] = {
         "average": system.average,
         "weights": system.weights,
         "precision": system.precision,

@@ -24,6 +24,7 @@ from tests.training.toy import SENONES
 
 def specialist_work(work: Path) -> Config:
     config = trainable_work(work)
+    config.precision = "fp32"
     config.train.members = 2
     config.train.optimiser = replace(OPTIMISER, epochs=1)
     config.train.specialists = SpecialistsConfig(
