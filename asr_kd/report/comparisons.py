@@ -18,8 +18,8 @@ def comparisons(seed: int, results: Results) -> tuple[list[dict[str, Any]], list
     """Compare on test.
 
     Returns:
-        Ensemble, specialists and students against the mean single network, and students against the ensemble. Their p
-        values are corrected for being one family of tests.
+        Ensemble, specialists and students against the mean single network, and students against the
+        ensemble. Their p values are corrected for being one family of tests.
     """
     against_mean = [
         _against_mean(seed, results, entry)
