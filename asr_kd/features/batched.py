@@ -2,23 +2,22 @@
 
 from collections.abc import Sequence
 
-import kaldi_native_fbank
 import numpy as np
 import scipy.fft
 
 from asr_kd.config import FeatureConfig
+from asr_kd.features import fbank
 from asr_kd.features.fbank import (
+    BLOCK_FRAMES,
     ENERGY_FLOOR,
     PREEMPHASIS,
     SAMPLE_SCALE,
     count_frames,
-    fbank_options,
+    fft_points,
     frame_samples,
+    povey_window,
 )
 from asr_kd.features.mfcc import MFCC_MEL_BINS, cepstral_matrix
-
-# Frames transformed at once: their spectra stay in a core's cache.
-BLOCK_FRAMES = 128
 
 
 class BatchedFeatures:
@@ -31,9 +30,8 @@ class BatchedFeatures:
     def __init__(self, settings: FeatureConfig, sample_rate: int) -> None:
         self.settings, self.sample_rate = settings, sample_rate
         self.length, self.shift = frame_samples(settings, sample_rate)
-        self.points = 1 << (self.length - 1).bit_length()
-        # Kaldi's Povey window: a Hann window to the power of 0.85.
-        self.window = (np.hanning(self.length) ** 0.85).astype(np.float32)
+        self.points = fft_points(self.length)
+        self.window = povey_window(self.length).astype(np.float32)
         # (points / 2 + 1, mel bins of both kinds)
         banks = [self.mel_banks(mel_bins) for mel_bins in (settings.mel_bins, MFCC_MEL_BINS)]
         self.mel = np.ascontiguousarray(np.concatenate(banks).T)
@@ -56,10 +54,7 @@ class BatchedFeatures:
 
     def mel_banks(self, mel_bins: int) -> np.ndarray:
         """``(mel_bins, points / 2 + 1)`` float32 weights of the power spectrum."""
-        options = fbank_options(self.settings, self.sample_rate, mel_bins)
-        banks = kaldi_native_fbank.MelBanks(options.mel_opts, options.frame_opts)
-        weights: np.ndarray = banks.get_matrix()
-        return weights
+        return fbank.mel_banks(self.settings, self.sample_rate, mel_bins)
 
     def energies(self, samples: np.ndarray) -> np.ndarray:
         """``(samples,)`` on the 16-bit scale to ``(frames, mel bins of both kinds)`` float32 log energies."""

@@ -13,6 +13,8 @@ SAMPLE_SCALE = 32768.0
 # outliers of many deviations.
 ENERGY_FLOOR = 1.0
 PREEMPHASIS = 0.97
+# Frames transformed at once by the back ends that work in blocks: their spectra stay in a core's cache.
+BLOCK_FRAMES = 128
 
 
 def frame_samples(settings: FeatureConfig, sample_rate: int) -> tuple[int, int]:
@@ -29,6 +31,24 @@ def frame_samples(settings: FeatureConfig, sample_rate: int) -> tuple[int, int]:
             f"most features.frame_length_milliseconds={settings.frame_length_milliseconds}"
         )
     return length, shift
+
+
+def fft_points(length: int) -> int:
+    """Points of the Fourier transform of frames of so many samples: the next power of two."""
+    return 1 << (length - 1).bit_length()
+
+
+def povey_window(length: int) -> np.ndarray:
+    """Kaldi's window, a Hann window to the power of 0.85, ``(length,)`` float64."""
+    window: np.ndarray = np.hanning(length) ** 0.85
+    return window
+
+
+def mel_banks(settings: FeatureConfig, sample_rate: int, mel_bins: int) -> np.ndarray:
+    """``(mel_bins, points / 2 + 1)`` float32 weights of the power spectrum."""
+    options = fbank_options(settings, sample_rate, mel_bins)
+    weights: np.ndarray = kaldi_native_fbank.MelBanks(options.mel_opts, options.frame_opts).get_matrix()
+    return weights
 
 
 def count_frames(samples: int, settings: FeatureConfig, sample_rate: int) -> int:
@@ -51,7 +71,7 @@ def check_mel_bins(settings: FeatureConfig, sample_rate: int, mel_bins: int) -> 
             f"range of frequencies between 0 and {nyquist:g} hertz, half the sample rate"
         )
     length, _ = frame_samples(settings, sample_rate)
-    points = 1 << (length - 1).bit_length()
+    points = fft_points(length)
     spectrum = np.arange(points // 2) * sample_rate / points
     edges = 700 * np.expm1(np.linspace(np.log1p(low / 700), np.log1p(high / 700), max(mel_bins, 0) + 2))
     counts = np.searchsorted(spectrum, edges[2:]) - np.searchsorted(spectrum, edges[:-2], side="right")

@@ -1,26 +1,24 @@
 """Log-mel filterbanks of a stream of samples.
 
 Everything between samples and spectrum (the frame's mean, preemphasis, window, Fourier transform) is linear:
-one matrix. A product with it takes no longer than fast transforms of such short frames do, and needs no
-library beside NumPy; kaldi-native-fbank, which gives the mel bank, computes frame by frame and takes five
-times as long.
+one matrix, so that a block of frames is one product, without a library beside NumPy. kaldi-native-fbank,
+which gives the mel bank, computes frame by frame.
 """
 
-import kaldi_native_fbank
 import numpy as np
 
 from asr_kd.config import FeatureConfig
 from asr_kd.features.fbank import (
+    BLOCK_FRAMES,
     ENERGY_FLOOR,
     PREEMPHASIS,
     SAMPLE_SCALE,
     count_frames,
-    fbank_options,
+    fft_points,
     frame_samples,
+    mel_banks,
+    povey_window,
 )
-
-# Frames transformed at once: their spectra stay in a core's cache.
-_BLOCK_FRAMES = 128
 
 
 class Filterbank:
@@ -41,8 +39,8 @@ class Filterbank:
     def energies(self, windows: np.ndarray) -> np.ndarray:
         """``(frames, length)`` samples to ``(frames, mel_bins)`` log energies, both float32."""
         energies = np.empty((len(windows), self.settings.mel_bins), np.float32)
-        for first in range(0, len(windows), _BLOCK_FRAMES):
-            block = slice(first, first + _BLOCK_FRAMES)
+        for first in range(0, len(windows), BLOCK_FRAMES):
+            block = slice(first, first + BLOCK_FRAMES)
             power = np.square(np.ascontiguousarray(windows[block]) @ self._transform)
             energies[block] = np.log(np.maximum(power @ self._mel, ENERGY_FLOOR))
         return energies
@@ -102,14 +100,11 @@ def _matrices(settings: FeatureConfig, sample_rate: int, length: int) -> tuple[n
         ``(length, 2 * frequencies)`` float32, real parts before imaginary ones, and
         ``(2 * frequencies, mel_bins)`` float32.
     """
-    options = fbank_options(settings, sample_rate, settings.mel_bins)
-    bank = kaldi_native_fbank.MelBanks(options.mel_opts, options.frame_opts).get_matrix()
-    points = 1 << (length - 1).bit_length()
+    bank, points = mel_banks(settings, sample_rate, settings.mel_bins), fft_points(length)
     centre = np.eye(length) - 1.0 / length
     emphasise = np.eye(length) - PREEMPHASIS * np.eye(length, k=-1)
     emphasise[0, 0] = 1.0 - PREEMPHASIS
-    # Kaldi's Povey window: a Hann window to the power of 0.85.
-    windowed = SAMPLE_SCALE * (np.hanning(length) ** 0.85)[:, None] * (emphasise @ centre)
+    windowed = SAMPLE_SCALE * povey_window(length)[:, None] * (emphasise @ centre)
     angles = -2.0 * np.pi / points * np.outer(np.arange(length), np.arange(points // 2 + 1))
     # Only frequencies that some mel bin listens to.
     heard = np.flatnonzero(bank.any(axis=0))
