@@ -68,6 +68,10 @@ class FrameIndex:
         for place, utterance_id in enumerate(self.ids):
             yield utterance_id, self.span(place)
 
+    def sample(self, frames: int) -> range:
+        """Places of utterances, spread evenly, that hold about `frames` frames."""
+        return range(0, len(self), max(1, self.total_frames // max(1, frames)))
+
     def save(self, folder: Path) -> None:
         """Write ``index.json`` into `folder`."""
         content = {"ids": self.ids, "speakers": self.speakers, "offsets": self.offsets.tolist()}

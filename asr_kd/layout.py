@@ -7,6 +7,7 @@ from asr_kd.config import Config
 TRAIN, UNLABELLED = "train", "unlabelled"
 VIEW_PREFIX = "view-"  # of the perturbed copies of the training part
 TARGETS = "targets"  # of the soft targets of the training part; those of others end in their name
+TAIL = "tail"
 
 
 def member_folders(config: Config, work: Path) -> list[Path]:
@@ -43,6 +44,11 @@ def targets_folder(work: Path, part: str, teachers: str = "ensemble") -> Path:
     """The soft targets of a part of the transfer sets, by the teachers of `StudentConfig.teachers`."""
     name = TARGETS if teachers == "ensemble" else f"{TARGETS}-{teachers}"
     return work / "distill" / (name if part == TRAIN else f"{name}-{part}")
+
+
+def tail_folder(work: Path, teachers: str = "ensemble") -> Path:
+    """The shape that the rest has in all soft targets of these teachers."""
+    return work / "distill" / (TAIL if teachers == "ensemble" else f"{TAIL}-{teachers}")
 
 
 def transfer_folders(config: Config, work: Path) -> list[Path]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,8 +18,10 @@ from torch import Tensor
 
 from asr_kd.artifacts import create
 from asr_kd.config.schema import DistillConfig, OptimiserConfig
-from asr_kd.distillation.losses import top_k_teacher
-from asr_kd.distillation.soft_targets import SoftTargets, TargetSettings
+from asr_kd.distillation.ensemble import average
+from asr_kd.distillation.losses import spread_teacher, top_k_teacher
+from asr_kd.distillation.soft_targets import SoftTargets, TargetSettings, log_probabilities
+from asr_kd.distillation.tails import TailShape
 from asr_kd.distillation.teachers import LoadedTeachers, Teachers
 from asr_kd.features.store import Part, open_part
 from asr_kd.frames import FrameIndex, open_frames
@@ -50,7 +53,7 @@ def take_sample(work: Path, system: LoadedTeachers, frames: int) -> Sample:
     """Every n-th training utterance, about `frames` frames."""
     part = open_part(work / "features" / "train")
     labels = open_frames(work / "align" / "labels" / "train.npy", part.index)
-    places = range(0, len(part.index), max(1, part.index.total_frames // frames))
+    places = part.index.sample(frames)
     spans = [part.index.span(place) for place in places]
     ids = [part.index.ids[place] for place in places]
     index = FrameIndex.from_lengths(ids, ids, [span.stop - span.start for span in spans])
@@ -60,40 +63,58 @@ def take_sample(work: Path, system: LoadedTeachers, frames: int) -> Sample:
 
 def fill(folder: Path, sample: Sample, settings: TargetSettings) -> SoftTargets:
     """A finished store of the sample."""
+    shape = None
+    if settings.rank:
+        # Of every second utterance, so that what is measured has not all been seen.
+        means = [average(members, settings.average) for members in sample.members[::2]]
+        shape = TailShape.fit(torch.cat(means), settings.rank)
     with create(folder, {"kind": "soft targets"}) as partial:
-        store = SoftTargets.create(partial, sample.index, settings, {})
+        store = SoftTargets.create(partial, sample.index, settings, {}, shape)
         for utterance_id, members in zip(sample.index.ids, sample.members, strict=True):
             store.write(utterance_id, members)
         store.flush()
     return SoftTargets.open(folder)
 
 
-def divergences(store: SoftTargets, sample: Sample, temperature: float) -> tuple[float, float, float]:
-    """How far a store is from the dense targets, in nats a frame.
+class Divergences(NamedTuple):
+    """How far a store is from the dense targets, means over frames.
 
-    Returns:
-        The mean mass of the rest; the mean divergence over the top k and the rest as one class, which is
-        what the student is trained on and differs from 0 by rounding alone; and that from the dense targets
-        to the store with its rest spread evenly over all other senones: what nobody can tell from the store.
+    Attributes:
+        rest: the mass outside the top k.
+        merged: nats over the top k and the rest as one class, which is what rounding costs.
+        even: nats from the dense targets to the store with its rest spread evenly over all other senones.
+        shaped: the same with the rest in the shape that the store holds; equal to `even` where it holds none.
     """
-    found = store.at(temperature)
-    masses, merged, spread = [], [], []
+
+    rest: float
+    merged: float
+    even: float
+    shaped: float
+
+
+def divergences(store: SoftTargets, sample: Sample, temperature: float) -> Divergences:
+    """Compare a store with the posteriors that it was made from."""
+    found, shape = store.at(temperature), store.tail_shape
+    pieces = []
     for (_, span), members in zip(sample.index.spans(), sample.members, strict=True):
         mean = torch.stack(members).double().logsumexp(0) - np.log(len(members))
         dense = (mean / temperature).softmax(-1)
-        ids = torch.from_numpy(found.ids[span].astype(np.int64))
-        values, rest = (torch.from_numpy(np.float64(x[span])) for x in found[1:3])
-        p, rest = top_k_teacher(values, rest, temperature, found.stored_at)
-        true, others = dense.gather(-1, ids), dense.scatter(-1, ids, 0.0)
-        left, tiny = others.sum(-1), 1e-30
-        inside = (true * (true.clamp(min=tiny) / p.clamp(min=tiny)).log()).sum(-1)
-        even = rest / max(dense.size(-1) - ids.size(-1), 1)
-        masses.append(rest)
-        merged.append(inside + left * (left.clamp(min=tiny) / rest.clamp(min=tiny)).log())
-        ratio = (others.clamp(min=tiny) / even.clamp(min=tiny)[:, None]).log()
-        spread.append(inside + (others * ratio).sum(-1))
-    mass, at_classes, dense_mean = (float(torch.cat(pieces).mean()) for pieces in (masses, merged, spread))
-    return mass, at_classes, dense_mean
+        ids, levels, log_rest, tail = (torch.from_numpy(np.array(array[span])) for array in found[:4])
+        ids = ids.long()
+        values = log_probabilities(levels)
+        p, rest = top_k_teacher(values, log_rest.float(), temperature, found.stored_at)
+        evenly = torch.zeros_like(mean, dtype=torch.float32)
+        shaped = shape.decode(tail) / temperature if shape else evenly
+        left = dense.scatter(-1, ids, 0.0).sum(-1)
+        merged = _divergence(dense.gather(-1, ids), p) + _divergence(left[:, None], rest[:, None])
+        spread = [_divergence(dense, spread_teacher(ids, p, rest, one)) for one in (evenly, shaped)]
+        pieces.append(torch.stack([left, merged, *spread]))
+    return Divergences(*torch.cat(pieces, 1).mean(1).tolist())
+
+
+def _divergence(p: Tensor, q: Tensor) -> Tensor:
+    """``sum p log(p / q)`` over the last axis."""
+    return (p * (p.clamp(min=1e-30) / q.double().clamp(min=1e-30)).log()).sum(-1)
 
 
 def best_seconds(functions: Sequence[Callable[[], object]], passes: int) -> list[float]:
@@ -113,7 +134,8 @@ def reading_speed(store: SoftTargets, part: Part, system: LoadedTeachers, temper
     found = store.at(temperature)
 
     def read() -> list[np.ndarray]:
-        return [np.array(array[store.index.span(place)]) for place in places for array in found[:3]]
+        arrays = found.columns().values()
+        return [np.array(array[store.index.span(place)]) for place in places for array in arrays]
 
     def score() -> list[list[Tensor]]:
         return [system.members(part.fbank[part.index.span(store.index.ids[place])]) for place in places]
@@ -127,11 +149,13 @@ def epoch_ratio(store: SoftTargets, sample: Sample, student: Path, temperature: 
     features = PerFrame(sample.index, sample.features)
     labels = {"labels": PerFrame(sample.index, sample.labels)}
     found = store.at(temperature)
-    columns = {"ids": found.ids, "log_probabilities": found.log_probabilities, "log_rest": found.log_rest}
-    soft = {**labels, **{name: PerFrame(store.index, array) for name, array in columns.items()}}
+    soft = labels | {name: PerFrame(store.index, array) for name, array in found.columns().items()}
+    distilled = DistillationObjective(
+        temperature, 1.0, 0.5, stored_at=found.stored_at, tail_shape=store.tail_shape
+    )
     objectives: list[tuple[Objective, dict[str, PerFrame]]] = [
         (HardObjective(), labels),
-        (DistillationObjective(temperature, 1.0, 0.5, stored_at=found.stored_at), soft),
+        (distilled, soft),
     ]
     with TemporaryDirectory() as folder:
         trainers = []
@@ -170,6 +194,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="a recipe's folder with trained members")
     parser.add_argument("--temperature", type=float, default=2.0)
     parser.add_argument("--top-k", type=int, nargs="+", default=[5, 10, 20, 50])
+    parser.add_argument("--tail-rank", type=int, default=DistillConfig().tail_rank)
     parser.add_argument("--frames", type=int, default=20_000, help="of the training part to look at")
     parser.add_argument("--updates", type=int, default=60, help="to time; 0: none")
     given = parser.parse_args()
@@ -182,15 +207,18 @@ def main() -> None:
     print(
         f"{len(members)} members, {senones} senones, {len(sample.labels):,} frames, T = {given.temperature:g}"
     )
-    print("| k | bytes a frame | mass of the rest | divergence, rest as one class | rest spread evenly |")
-    print("|--:|--:|--:|--:|--:|")
+    print("| k | bytes a frame | mass of the rest | KL, rest as one class | spread evenly | in its shape |")
+    print("|--:|--:|--:|--:|--:|--:|")
     with TemporaryDirectory() as folder:
         stores = {}
         for top_k in given.top_k:
-            settings = TargetSettings("arithmetic", top_k, (given.temperature,), senones)
+            settings = TargetSettings(
+                "arithmetic", top_k, (given.temperature,), senones, tail_rank=given.tail_rank
+            )
             store = stores[top_k] = fill(Path(folder) / str(top_k), sample, settings)
-            mass, merged, spread = divergences(store, sample, given.temperature)
-            print(f"| {top_k} | {store.bytes_a_frame():.0f} | {mass:.4f} | {merged:.2e} | {spread:.4f} |")
+            kl = divergences(store, sample, given.temperature)
+            row = f"{kl.rest:.4f} | {kl.merged:.2e} | {kl.even:.4f} | {kl.shaped:.4f}"
+            print(f"| {top_k} | {store.bytes_a_frame():.0f} | {row} |")
         usual = DistillConfig().top_k
         top_k = min(stores, key=lambda k: abs(k - usual))
         speed = reading_speed(stores[top_k], part, system, given.temperature)

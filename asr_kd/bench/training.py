@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from asr_kd.config.schema import OptimiserConfig
+from asr_kd.distillation.soft_targets import LEVELS_A_NAT
 from asr_kd.frames import FrameIndex
 from asr_kd.models import AcousticModel, build
 from asr_kd.models.devices import resolve_device
@@ -100,7 +101,7 @@ def synthetic_data(senones: int) -> FrameData:
     arrays = {
         "labels": random.integers(senones, size=frames).astype(np.int32),
         "ids": random.permuted(np.tile(np.arange(senones, dtype=np.uint16), (frames, 1)), axis=1)[:, :TOP_K],
-        "log_probabilities": np.full((frames, TOP_K), np.log(0.9 / TOP_K), np.float16),
+        "levels": np.full((frames, TOP_K), np.log(TOP_K / 0.9) * LEVELS_A_NAT, np.uint8),
         "log_rest": np.full(frames, np.log(0.1), np.float16),
     }
     features = random.normal(size=(frames, DIMS)).astype(np.float16)

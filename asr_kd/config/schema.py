@@ -241,7 +241,9 @@ class DistillConfig:
     average: str = "arithmetic"
     # Soften the average ("after") or every member ("before"); one and the same but for the arithmetic average
     tempering: str = "after"
-    top_k: int = 20
+    top_k: int = 20  # senones kept of every frame, each in 3 bytes
+    # Bytes a frame that tell how the rest is spread over all other senones; 0: it is one class
+    tail_rank: int = 36
     # Temperatures that the soft targets are to serve, beside those of the students
     temperatures: list[float] = field(default_factory=list)
     teachers: dict[str, TeacherConfig] = field(default_factory=dict)  # beside the members

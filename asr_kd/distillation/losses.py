@@ -61,12 +61,13 @@ def top_k_divergence(
     log_rest: Tensor,
     temperature: float,
     stored_at: float = 1.0,
+    tail: Tensor | None = None,
     counted: Tensor | None = None,
 ) -> Tensor:
-    """Mean divergence over k senones and one bucket for all the others.
+    """Mean divergence over k senones and the others, in the shape of `tail` or as one bucket.
 
-    By the log-sum inequality it is a lower bound of the dense `divergence`, and equal to it when k covers
-    every senone: how the student spreads the rest over the other senones is left to it.
+    With one bucket it is a lower bound of the dense `divergence`, by the log-sum inequality, and equal to it
+    when k covers every senone: how the student spreads the rest over the other senones is left to it.
 
     Args:
         logits: the student's, ``(..., senones)``.
@@ -75,14 +76,21 @@ def top_k_divergence(
         log_rest: logarithm of what the teacher, at `temperature`, gives to all other senones, ``(...,)``.
         temperature: softens both alike.
         stored_at: the temperature of `log_probabilities`.
+        tail: how the rest is spread: log posteriors at T = 1 up to a constant a frame, ``(..., senones)``, of
+            which only those not in `ids` count; none: as one bucket.
         counted: which frames count, ``(...,)`` bool; none: all. A mean over no frames is 0.
     """
     if counted is not None:
         logits = _blank(logits, counted)
         log_probabilities, log_rest = _blank(log_probabilities, counted), log_rest.where(counted, -torch.inf)
+        tail = _blank(tail, counted) if tail is not None else None
     if ids.size(CLASS_AXIS) == logits.size(CLASS_AXIS):
         log_rest = torch.full_like(log_rest, -torch.inf)
     p, rest = top_k_teacher(log_probabilities, log_rest, temperature, stored_at)
+    if tail is not None:
+        dense = spread_teacher(ids, p, rest, tail / temperature)
+        log_q = (logits / temperature).log_softmax(CLASS_AXIS)
+        return _frame_mean((torch.xlogy(dense, dense) - dense * log_q).sum(CLASS_AXIS), counted)
     entropy = torch.special.entr(p).sum(CLASS_AXIS) + torch.special.entr(rest)
     cross_entropy: Tensor = _BucketCrossEntropy.apply(logits / temperature, ids.long(), p, rest)
     return _frame_mean(cross_entropy - entropy, counted)
@@ -98,6 +106,19 @@ def top_k_teacher(
     rest = log_rest.exp()
     shares = (log_probabilities * (stored_at / temperature)).softmax(CLASS_AXIS)
     return shares * (1.0 - rest).unsqueeze(CLASS_AXIS), rest
+
+
+def spread_teacher(ids: Tensor, p: Tensor, rest: Tensor, log_shape: Tensor) -> Tensor:
+    """Dense probabilities ``(..., senones)``: p at `ids` ``(..., k)``, the rest ``(...,)`` in a shape.
+
+    Args:
+        ids: each once a frame.
+        p: of `ids`.
+        rest: of all others.
+        log_shape: ``(..., senones)``, log proportions of the others; what it has at `ids` does not count.
+    """
+    shares = log_shape.scatter(CLASS_AXIS, ids.long(), -torch.inf).softmax(CLASS_AXIS)
+    return (shares * rest.unsqueeze(CLASS_AXIS)).scatter(CLASS_AXIS, ids.long(), p)
 
 
 class _BucketCrossEntropy(torch.autograd.Function):

@@ -4,14 +4,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from asr_kd.distillation.soft_targets import SoftTargets
+from asr_kd.distillation.tails import TailShape
 from asr_kd.distillation.teachers import Teachers, loaded
 from asr_kd.frames import FrameIndex, open_frames
 from asr_kd.jobs import map_processes
 
 # About two seconds of work for five small teachers: what a kill can lose, and what evens out the workers.
 FRAMES_A_SHARD = 20_000
+# What the shape of the rest is fitted to: frames, and posteriors (160 MB in float64).
+_SAMPLED_FRAMES, _SAMPLED_SCORES = 20_000, 20_000_000
 
 
 @dataclass(frozen=True)
@@ -77,3 +81,30 @@ def _score(shard: Shard) -> None:
         store.write(store.index.ids[utterance], members, shard.teachers.weights)
     store.flush()
     shard.done.touch()
+
+
+@dataclass(frozen=True)
+class TailJob:
+    """A `TailShape` to fit.
+
+    Attributes:
+        features: the file of features of the training part, ``(frames, dims)``.
+        index: of the training part.
+        teachers: who scores.
+        rank: of the shape.
+        device: where to compute.
+    """
+
+    features: Path
+    index: FrameIndex
+    teachers: Teachers
+    rank: int
+    device: str
+
+
+def fit_tail(job: TailJob) -> TailShape:
+    """The shape of the rest, from a sample of the training part; the function of a worker process."""
+    features, teachers = open_frames(job.features, job.index), loaded(job.teachers, job.device)
+    frames = min(_SAMPLED_FRAMES, max(1000, _SAMPLED_SCORES // job.teachers.senones))
+    scores = [teachers.mean(features[job.index.span(place)]).cpu() for place in job.index.sample(frames)]
+    return TailShape.fit(torch.cat(scores), job.rank)

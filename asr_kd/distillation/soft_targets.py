@@ -4,14 +4,15 @@ For every frame: the k most probable senones of the averaged ensemble, their log
 temperature in use the logarithm of the mass that the softened posterior gives to all others. Where members
 are averaged first and the average is then softened, log probabilities at T = 1 serve all temperatures
 (`losses.top_k_teacher` softens them exactly, given the mass of the rest); a mean of softened posteriors is
-another target at each temperature, and is stored once for each.
+another target at each temperature, and is stored once for each. How the rest is spread over its senones is
+kept in a few bytes more, see `tails`.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,11 +20,14 @@ from torch import Tensor
 
 from asr_kd.artifacts import Artifact, differences, replace_file
 from asr_kd.distillation.ensemble import TEMPERING, average
+from asr_kd.distillation.tails import TailShape
 from asr_kd.errors import AsrKdError
 from asr_kd.frames import FrameIndex, create_frames, open_frames
 
 DESCRIPTION_FILE = "targets.json"
 MOST_SENONES = 1 << 16  # ids are stored as uint16
+# Log probabilities are stored as uint8: 0 to -21 nats, what lies below counts as -21.
+LEVELS_A_NAT = 12
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class TargetSettings:
         temperatures: those that students may be trained at, ascending.
         senones: classes of the teachers.
         tempering: the average is softened ("after" averaging), or members are ("before" it).
+        tail_rank: dimensions of the `tails.TailShape` of the rest; 0: the rest is one class.
     """
 
     average: str
@@ -43,10 +48,13 @@ class TargetSettings:
     temperatures: tuple[float, ...]
     senones: int
     tempering: str = "after"
+    tail_rank: int = 0
 
     def __post_init__(self) -> None:
         if self.top_k < 1:
             raise AsrKdError(f"distill.top_k={self.top_k}: give at least 1")
+        if self.tail_rank < 0:
+            raise AsrKdError(f"distill.tail_rank={self.tail_rank}: give 0 or more")
         if self.senones > MOST_SENONES:
             raise AsrKdError(f"soft targets hold at most {MOST_SENONES} senones, not {self.senones}")
         if not self.temperatures or min(self.temperatures) <= 0:
@@ -62,6 +70,11 @@ class TargetSettings:
         return min(self.top_k, self.senones)
 
     @property
+    def rank(self) -> int:
+        """Dimensions stored of the shape of the rest; 0 where there is no rest."""
+        return min(self.tail_rank, self.senones - 1) if self.kept < self.senones else 0
+
+    @property
     def stored_at(self) -> tuple[float, ...]:
         """The temperatures that log probabilities are stored at."""
         return (1.0,) if self.tempering == "after" else self.temperatures
@@ -72,15 +85,32 @@ class TargetsAt(NamedTuple):
 
     Attributes:
         ids: ``(frames, k)`` uint16.
-        log_probabilities: ``(frames, k)`` float16, at temperature `stored_at`.
+        levels: ``(frames, k)`` uint8, see `log_probabilities`, at temperature `stored_at`.
         log_rest: ``(frames,)`` float16, at the temperature asked for.
+        tail: ``(frames, rank)`` int8, see `tails`; rank may be 0.
         stored_at: see `losses.top_k_divergence`.
     """
 
     ids: np.ndarray
-    log_probabilities: np.ndarray
+    levels: np.ndarray
     log_rest: np.ndarray
+    tail: np.ndarray
     stored_at: float
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """The arrays by name, as `training.objectives` wants them."""
+        found = {"ids": self.ids, "levels": self.levels, "log_rest": self.log_rest}
+        return found | ({"tail": self.tail} if self.tail.shape[1] else {})
+
+
+def quantise(log_probabilities: Tensor) -> Tensor:
+    """Levels, uint8, of log probabilities: steps of 1/12 nat, which is 0.0003 nat of divergence at T = 1."""
+    return (log_probabilities * -LEVELS_A_NAT).round().clamp(0, 255).to(torch.uint8)
+
+
+def log_probabilities(levels: Tensor) -> Tensor:
+    """Log probabilities, float32, of levels."""
+    return levels.float() / -LEVELS_A_NAT
 
 
 def compress(
@@ -138,8 +168,10 @@ class SoftTargets:
         index: where each utterance lies.
         settings: what the store holds.
         ids: ``(frames, k)`` uint16.
-        log_probabilities: ``(frames, k)`` float16 at T = 1, or ``(frames, temperatures * k)``, each at its T.
+        levels: ``(frames, k)`` uint8 at T = 1, or ``(frames, temperatures * k)``, each at its T.
         log_rest: ``(frames, temperatures)`` float16.
+        tail: ``(frames, rank)`` int8.
+        tail_shape: what `tail` are places in; none: the rank is 0.
     """
 
     def __init__(self, folder: Path, writable: bool) -> None:
@@ -154,14 +186,20 @@ class SoftTargets:
                 f"{folder} is not a soft-target store ({error!r}); delete it and run stage distill again"
             ) from error
         self.folder, self.settings = folder, settings
-        columns = settings.kept * len(settings.stored_at)
-        self.ids = self._map("ids.npy", settings.kept, np.uint16, writable)
-        self.log_probabilities = self._map("log_probabilities.npy", columns, np.float16, writable)
-        self.log_rest = self._map("log_rest.npy", len(settings.temperatures), np.float16, writable)
+        arrays = {name: self._map(name, *column, writable) for name, column in _columns(settings).items()}
+        self.ids, self.levels = arrays["ids"], arrays["levels"]
+        self.log_rest, self.tail = arrays["log_rest"], arrays["tail"]
+        rank = settings.rank
+        self.tail_shape = TailShape.load(folder, rank, settings.senones) if rank else None
 
     @classmethod
     def create(
-        cls, folder: Path, index: FrameIndex, settings: TargetSettings, origin: Mapping[str, str]
+        cls,
+        folder: Path,
+        index: FrameIndex,
+        settings: TargetSettings,
+        origin: Mapping[str, str],
+        tail_shape: TailShape | None = None,
     ) -> "SoftTargets":
         """Lay a store out in `folder`, to be filled by `write`; one already laid out there is kept.
 
@@ -170,17 +208,15 @@ class SoftTargets:
             index: of the transfer set.
             settings: what to hold.
             origin: digests of what it is made from (teachers, features, labels), by role: `open` compares.
+            tail_shape: of `settings.rank` dimensions, where that is not 0.
         """
         description = folder / DESCRIPTION_FILE
         if not description.exists():
             index.save(folder)
-            columns = {
-                "ids": (settings.kept, np.uint16),
-                "log_probabilities": (settings.kept * len(settings.stored_at), np.float16),
-                "log_rest": (len(settings.temperatures), np.float16),
-            }
-            for name, (width, dtype) in columns.items():
+            for name, (width, dtype) in _columns(settings).items():
                 create_frames(folder / f"{name}.npy", index.total_frames, (width,), dtype).flush()
+            if tail_shape is not None:
+                tail_shape.save(folder)
             with replace_file(description) as temporary:
                 content = {**asdict(settings), "origin": dict(origin)}
                 temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -226,14 +262,16 @@ class SoftTargets:
                 f"utterance {utterance_id}: the teachers' posteriors are not finite; train them again"
             )
         settings, span = self.settings, self.index.span(utterance_id)
+        mean = average(members, settings.average, weights)
         if settings.tempering == "after":
-            mean = average(members, settings.average, weights)
             ids, values, rest = compress(mean, settings.kept, settings.temperatures)
         else:
             ids, values, rest = compress_softened(members, settings, weights)
         self.ids[span] = ids.cpu().numpy()
-        self.log_probabilities[span] = values.cpu().numpy()
+        self.levels[span] = quantise(values).cpu().numpy()
         self.log_rest[span] = rest.cpu().numpy()
+        if self.tail_shape is not None:
+            self.tail[span] = self.tail_shape.to(mean.device).encode(mean).cpu().numpy()
 
     def flush(self) -> None:
         """Bring everything written to disk."""
@@ -257,16 +295,16 @@ class SoftTargets:
             raise AsrKdError(f"{self.folder} holds targets for temperatures {known}, not {temperature}")
         rest = self.log_rest[:, settings.temperatures.index(temperature)]
         if settings.tempering == "after":
-            return TargetsAt(self.ids, self.log_probabilities, rest, 1.0)
+            return TargetsAt(self.ids, self.levels, rest, self.tail, 1.0)
         first = settings.kept * settings.temperatures.index(temperature)
-        values = self.log_probabilities[:, first : first + settings.kept]
-        return TargetsAt(self.ids, values, rest, temperature)
+        levels = self.levels[:, first : first + settings.kept]
+        return TargetsAt(self.ids, levels, rest, self.tail, temperature)
 
     def _arrays(self) -> tuple[np.ndarray, ...]:
-        return self.ids, self.log_probabilities, self.log_rest
+        return self.ids, self.levels, self.log_rest, self.tail
 
     def _map(self, name: str, columns: int, dtype: type, writable: bool) -> np.ndarray:
-        path = self.folder / name
+        path = self.folder / f"{name}.npy"
         if not path.is_file():
             raise AsrKdError(f"{path} is missing; delete {self.folder} and run stage distill again")
         array = open_frames(path, self.index, writable)
@@ -276,3 +314,13 @@ class SoftTargets:
                 f"of {np.dtype(dtype)}; delete {self.folder} and run stage distill again"
             )
         return array
+
+
+def _columns(settings: TargetSettings) -> dict[str, tuple[int, Any]]:
+    """The arrays of a store: columns and type by name."""
+    return {
+        "ids": (settings.kept, np.uint16),
+        "levels": (settings.kept * len(settings.stored_at), np.uint8),
+        "log_rest": (len(settings.temperatures), np.float16),
+        "tail": (settings.rank, np.int8),
+    }

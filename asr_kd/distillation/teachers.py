@@ -202,8 +202,7 @@ def sample(
     """
     part = open_part(features)
     wanted = open_frames(labels, part.index)
-    step = max(1, part.index.total_frames // frames)
-    for place in range(0, len(part.index), step):
+    for place in part.index.sample(frames):
         span = part.index.span(place)
         yield score(part.fbank[span]), torch.from_numpy(np.array(wanted[span]))
 

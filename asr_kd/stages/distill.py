@@ -1,6 +1,6 @@
 """Stage 4, distill: the ensemble's soft targets, the students, and how well all of them classify frames."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,18 +11,28 @@ from asr_kd.config.schema import StudentConfig, TransferConfig
 from asr_kd.distillation.ensemble import check_kind
 from asr_kd.distillation.quality import QualityJob, measure_system
 from asr_kd.distillation.soft_targets import TargetSettings
+from asr_kd.distillation.tails import TailShape
 from asr_kd.distillation.teachers import Teachers, specialist_teachers, teacher_models
 from asr_kd.distillation.weights import make_weights
 from asr_kd.errors import AsrKdError
 from asr_kd.jobs import map_processes, resolve_workers
-from asr_kd.layout import TARGETS, member_folders, sets_folder, student_folder, targets_folder
+from asr_kd.layout import (
+    TAIL,
+    TARGETS,
+    TRAIN,
+    member_folders,
+    sets_folder,
+    student_folder,
+    tail_folder,
+    targets_folder,
+)
 from asr_kd.models.devices import resolve_device
 from asr_kd.models.registry import named_settings
 from asr_kd.progress import say
 from asr_kd.report import frames as frame_report
 from asr_kd.report import specialists as specialists_report
 from asr_kd.seeding import derive_seed
-from asr_kd.stages.targets import make_store
+from asr_kd.stages.targets import make_store, make_tail
 from asr_kd.stages.train import data_artifacts, open_labelled, read_senones
 from asr_kd.stages.transfer import TransferPart, check_transfer, open_parts, training_parts, with_targets
 from asr_kd.training.data import FrameData
@@ -31,7 +41,7 @@ from asr_kd.training.objectives import DistillationObjective
 
 FRAMES = "frames"  # the folder of what every system makes of the frames of dev and test
 ENSEMBLE, SPECIALISTS = "ensemble", "specialists"
-RESERVED = (TARGETS, FRAMES, "weights")
+RESERVED = (TARGETS, TAIL, FRAMES, "weights")
 
 
 def run(config: Config, work: Path) -> None:
@@ -104,8 +114,12 @@ def make_specialists(config: Config, work: Path) -> TeachersOfRecipe:
 def make_targets(config: Config, work: Path, teachers: TeachersOfRecipe, part: TransferPart) -> Artifact:
     """The soft targets of a part of the transfer sets, for all temperatures in use."""
     kind = SPECIALISTS if teachers.teachers.specialists else ENSEMBLE
-    path, origin = targets_folder(work, part.name, kind), _origin(teachers, part)
-    return make_store(config, path, target_settings(config, work), teachers.teachers, origin, part)
+    path, origin = targets_folder(work, part.name, kind), _origin(teachers, part.features)
+    settings, tail, train = target_settings(config, work), None, work / "features" / TRAIN
+    if settings.rank:
+        tail_of, inputs = tail_folder(work, kind), _origin(teachers, train)
+        tail = make_tail(config, tail_of, settings.rank, teachers.teachers, inputs, train)
+    return make_store(config, path, settings, teachers.teachers, origin, part, tail)
 
 
 def target_settings(config: Config, work: Path) -> TargetSettings:
@@ -114,12 +128,17 @@ def target_settings(config: Config, work: Path) -> TargetSettings:
     used = {student.temperature for student in distill.students.values() if student.soft_weight > 0}
     temperatures = tuple(sorted(used | set(distill.temperatures)))
     return TargetSettings(
-        distill.average, distill.top_k, temperatures, read_senones(work), tempering=distill.tempering
+        distill.average,
+        distill.top_k,
+        temperatures,
+        read_senones(work),
+        distill.tempering,
+        distill.tail_rank,
     )
 
 
-def _origin(teachers: TeachersOfRecipe, part: TransferPart) -> dict[str, str]:
-    return {**teachers.inputs, "features": Artifact(part.features).digest}
+def _origin(teachers: TeachersOfRecipe, features: Path) -> dict[str, str]:
+    return {**teachers.inputs, "features": Artifact(features).digest}
 
 
 def _check_students(config: Config, work: Path) -> None:
@@ -156,6 +175,17 @@ def _objective(config: Config, student: StudentConfig) -> DistillationObjective:
     )
 
 
+def _with_tail(
+    objective: DistillationObjective, config: Config, work: Path, teachers: str
+) -> DistillationObjective:
+    """The objective with the shape of the rest that is in the soft targets, if any."""
+    settings = target_settings(config, work)
+    if not settings.rank:
+        return objective
+    shape = TailShape.load(tail_folder(work, teachers), settings.rank, settings.senones)
+    return replace(objective, tail_shape=shape)
+
+
 def _student(
     config: Config,
     work: Path,
@@ -184,7 +214,7 @@ def _student(
         inputs["initial"] = Artifact(initial)
     content = {
         "model": model,
-        "objective": asdict(objective),
+        "objective": objective.settings(),
         "optimiser": optimiser_fingerprint(settings),
         "transfer": asdict(student.transfer),
         "early_stopping": student.early_stopping,
@@ -192,9 +222,10 @@ def _student(
     }
     if soft:
         parts = [
-            with_targets(part, stores[student.teachers, part.name].path, _origin(teachers, part))
+            with_targets(part, stores[student.teachers, part.name].path, _origin(teachers, part.features))
             for part in parts
         ]
+        objective = _with_tail(objective, config, work, student.teachers)
     temperature = student.temperature if soft else None
     return TrainingJob(
         name=name,

@@ -73,12 +73,7 @@ class TransferPart:
         if temperature is None or self.targets is None:
             return FrameData(PerFrame(part.index, part.fbank), targets, labelled(part.index, labels))
         store = SoftTargets.open(self.targets, dict(self.origin))
-        found = store.at(temperature)
-        columns = {
-            "ids": found.ids,
-            "log_probabilities": found.log_probabilities,
-            "log_rest": found.log_rest,
-        }
+        columns = store.at(temperature).columns()
         targets |= {name: PerFrame(store.index, array) for name, array in columns.items()}
         # An alignment that failed leaves no label, and does not keep the teachers from scoring.
         return FrameData(PerFrame(part.index, part.fbank), targets, part.index.ids)

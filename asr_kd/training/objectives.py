@@ -1,8 +1,8 @@
 """What a network is trained for. An objective is called with logits and the targets of the same frames."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -12,7 +12,10 @@ from asr_kd.distillation.losses import (
     divergence,
     hard_cross_entropy,
     top_k_divergence,
+    top_k_teacher,
 )
+from asr_kd.distillation.soft_targets import log_probabilities
+from asr_kd.distillation.tails import TailShape
 from asr_kd.errors import AsrKdError
 
 
@@ -39,17 +42,17 @@ class HardObjective:
 class DistillationObjective:
     """Soft targets, beside labels: two terms with independent weights.
 
-    Targets are ``labels`` as above and the columns of the soft-target store: ``ids`` and
-    ``log_probabilities`` ``(frames, k)``, ``log_rest`` ``(frames,)`` at the objective's temperature; of a
-    term without weight they may be missing. Reported is the divergence from the teacher, which differs from
-    the cross entropy by a constant.
+    Targets are ``labels`` as above and the columns of the soft-target store, see `TargetsAt`, at the
+    objective's temperature; of a term without weight they may be missing. Reported is the divergence from the
+    teacher, which differs from the cross entropy by a constant.
 
     Attributes:
         temperature: of teacher and student.
         soft_weight: of the divergence from the teacher, times T^2.
         hard_weight: of the cross entropy with the labels.
         label_smoothing: of the hard term.
-        stored_at: the temperature of ``log_probabilities``.
+        stored_at: the temperature of ``levels``.
+        tail_shape: of ``tail``; none: the rest is one class.
     """
 
     temperature: float
@@ -57,6 +60,7 @@ class DistillationObjective:
     hard_weight: float
     label_smoothing: float = 0.0
     stored_at: float = 1.0
+    tail_shape: TailShape | None = None
 
     def __post_init__(self) -> None:
         if min(self.temperature, self.stored_at) <= 0:
@@ -71,13 +75,19 @@ class DistillationObjective:
         """See `Objective`."""
         soft = hard = logits.new_zeros(())
         if self.soft_weight > 0:
-            probabilities, rest = targets["log_probabilities"].float(), targets["log_rest"].float()
+            values, rest = log_probabilities(targets["levels"]), targets["log_rest"].float()
+            shape = self.tail_shape
+            tail = shape.to(logits.device).decode(targets["tail"]) if shape is not None else None
             soft = top_k_divergence(
-                logits, targets["ids"], probabilities, rest, self.temperature, self.stored_at
+                logits, targets["ids"], values, rest, self.temperature, self.stored_at, tail
             )
         if self.hard_weight > 0:
             hard = hard_cross_entropy(logits, targets["labels"], self.label_smoothing)
         return distillation_loss(soft, hard, self.temperature, self.soft_weight, self.hard_weight)
+
+    def settings(self) -> dict[str, Any]:
+        """What a fingerprint holds of it: the shape of the rest is part of the soft targets."""
+        return asdict(replace(self, tail_shape=None))
 
 
 @dataclass(frozen=True)
@@ -89,7 +99,7 @@ class SpecialistObjective:
     all others, at T = 1, for at other temperatures a sum of senones is no softened class.
 
     Targets are ``labels`` ``(frames,)``, places in the set or the last class for the dustbin; with
-    `soft_rest` also ``ids`` and ``log_probabilities`` ``(frames, k)`` of the generalist.
+    `soft_rest` also ``ids``, ``levels`` and ``log_rest`` of the generalist, see `TargetsAt`.
 
     Attributes:
         classes: the senones of the set, ascending.
@@ -109,20 +119,22 @@ class SpecialistObjective:
         loss = hard_cross_entropy(logits, labels, self.label_smoothing)
         if not self.soft_rest:
             return loss
-        teacher = self.grouped(targets["ids"], targets["log_probabilities"])
+        teacher = self.grouped(
+            targets["ids"], log_probabilities(targets["levels"]), targets["log_rest"].float()
+        )
         rest = labels == len(self.classes)
         # A mean over all frames: the two terms weigh a frame alike.
         share = rest.sum() / max(len(labels), 1)
         return loss + self.soft_rest * share * divergence(logits, teacher, 1.0, rest)
 
-    def grouped(self, ids: Tensor, log_probabilities: Tensor) -> Tensor:
+    def grouped(self, ids: Tensor, values: Tensor, log_rest: Tensor) -> Tensor:
         """Log posteriors of the set and the dustbin, ``(frames, set + 1)``, from a generalist's top k.
 
         What lies outside the top k counts for the dustbin; a class without mass gets a very small one.
         """
         place = torch.full((self.senones,), len(self.classes), device=ids.device)
         place[list(self.classes)] = torch.arange(len(self.classes), device=ids.device)
-        p = log_probabilities.float().exp()
+        p, rest = top_k_teacher(values, log_rest, 1.0)
         masses = p.new_zeros(len(p), len(self.classes) + 1).scatter_add_(1, place[ids.long()], p)
-        masses[:, -1] += (1.0 - p.sum(1)).clamp(min=0.0)
+        masses[:, -1] += rest
         return masses.clamp(min=1e-7).log()

@@ -28,11 +28,13 @@ def test_divergences_shrink_with_k_and_vanish_for_all_senones(tmp_path: Path) ->
     for top_k in (2, 10, 29, 30):
         store = fill(tmp_path / str(top_k), sample(), TargetSettings("arithmetic", top_k, (2.0,), 30))
         found.append(divergences(store, sample(), 2.0))
-    masses, merged, spread = zip(*found, strict=True)
-    assert list(masses) == sorted(masses, reverse=True) and masses[-1] == 0
-    assert list(spread[:3]) == pytest.approx(sorted(spread[:3], reverse=True), abs=1e-6)
-    assert max(np.abs(merged)) < 1e-4  # float16
-    assert spread[-1] == pytest.approx(0, abs=1e-4)
+    rests = [one.rest for one in found]
+    assert rests == sorted(rests, reverse=True) and rests[-1] == 0
+    spread = [one.even for one in found]
+    assert spread[:3] == pytest.approx(sorted(spread[:3], reverse=True), abs=1e-4)
+    assert max(abs(one.merged) for one in found) < 1e-3  # steps of 1/12 nat
+    assert spread[-1] == pytest.approx(0, abs=1e-3)
+    assert all(one.shaped == one.even for one in found)
 
 
 def test_divergence_with_the_rest_spread_evenly_equals_a_dense_sum(tmp_path: Path) -> None:
@@ -46,7 +48,13 @@ def test_divergence_with_the_rest_spread_evenly_equals_a_dense_sum(tmp_path: Pat
             q = p.copy()
             q[order[5:]] = p[order[5:]].mean()
             total += float((p * np.log(p / q)).sum()) / 11
-    assert divergences(store, sample(), 2.0)[2] == pytest.approx(total, abs=2e-3)
+    assert divergences(store, sample(), 2.0).even == pytest.approx(total, abs=2e-3)
+
+
+def test_a_shape_brings_the_rest_closer(tmp_path: Path) -> None:
+    settings = TargetSettings("arithmetic", 5, (2.0,), 30, tail_rank=6)
+    found = divergences(fill(tmp_path / "targets", sample(), settings), sample(), 2.0)
+    assert found.shaped < 0.6 * found.even
 
 
 def test_updates_on_targets_and_on_labels_are_timed_in_turn(

@@ -14,6 +14,7 @@ from asr_kd.distillation.losses import (
     divergence,
     hard_cross_entropy,
     soft_cross_entropy,
+    spread_teacher,
     top_k_divergence,
 )
 from asr_kd.distillation.soft_targets import compress
@@ -98,6 +99,27 @@ def test_top_k_of_all_senones_is_the_dense_loss(temperature: float) -> None:
     torch.testing.assert_close(*gradients)
 
 
+@pytest.mark.parametrize("temperature", TEMPERATURES)
+@pytest.mark.parametrize("k", [1, 3, 9])
+def test_rest_in_the_teachers_own_shape_is_the_dense_loss(temperature: float, k: int) -> None:
+    logits, teacher = scores(6, 9).requires_grad_(), scores(6, 9, seed=1)
+    # A shape is known up to a constant a frame; what it says of the top k does not count.
+    shape = (teacher + 7).scatter(1, teacher.topk(1).indices, -50.0)
+    dense = divergence(logits, teacher, temperature)
+    spread = top_k(logits, teacher, k, temperature, tail=shape)
+    torch.testing.assert_close(spread, dense)
+    gradients = [torch.autograd.grad(loss, logits)[0] for loss in (dense, spread)]
+    torch.testing.assert_close(*gradients)
+
+
+def test_rest_is_spread_in_proportion_to_the_shape() -> None:
+    ids, p = torch.tensor([[2, 0]]), torch.tensor([[0.5, 0.2]])
+    shape = torch.tensor([[9.0, 1.0, -9.0, 2.0]])
+    found = spread_teacher(ids, p, torch.tensor([0.3]), shape)
+    share = math.e / (1 + math.e)
+    torch.testing.assert_close(found, torch.tensor([[0.2, 0.3 * (1 - share), 0.5, 0.3 * share]]))
+
+
 @pytest.mark.parametrize("shape", [(5, 4), (2, 2, 4)])
 def test_gradients_equal_finite_differences(shape: tuple[int, ...]) -> None:
     logits = scores(*shape).requires_grad_()
@@ -111,10 +133,13 @@ def test_gradients_equal_finite_differences(shape: tuple[int, ...]) -> None:
     def sparse(x: Tensor) -> Tensor:
         return top_k(x, teacher, 2, 2.0, counted=counted)
 
+    def spread(x: Tensor) -> Tensor:
+        return top_k(x, teacher, 2, 2.0, tail=scores(*shape, seed=2), counted=counted)
+
     def both(x: Tensor) -> Tensor:
         return distillation_loss(sparse(x), hard_cross_entropy(x, labels, 0.1, counted), 2.0, 0.7, 0.4)
 
-    for loss in (dense, sparse, both):
+    for loss in (dense, sparse, spread, both):
         assert torch.autograd.gradcheck(loss, logits)
 
 
@@ -168,6 +193,7 @@ TERMS = {
     "dense": lambda z, v, labels, counted: divergence(z, v, 2.0, counted),
     "cross entropy": lambda z, v, labels, counted: soft_cross_entropy(z, v, 2.0, counted),
     "top-k": lambda z, v, labels, counted: top_k(z, v, 3, 2.0, counted=counted),
+    "shaped": lambda z, v, labels, counted: top_k(z, v, 3, 2.0, tail=-v, counted=counted),
     "hard": lambda z, v, labels, counted: hard_cross_entropy(z, labels, 0.1, counted),
 }
 

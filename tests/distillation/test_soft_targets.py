@@ -8,8 +8,16 @@ import torch
 from torch import Tensor
 
 from asr_kd import artifacts
-from asr_kd.distillation.losses import top_k_teacher
-from asr_kd.distillation.soft_targets import SoftTargets, TargetSettings, compress
+from asr_kd.config.schema import DistillConfig
+from asr_kd.distillation.losses import spread_teacher, top_k_teacher
+from asr_kd.distillation.soft_targets import (
+    SoftTargets,
+    TargetSettings,
+    compress,
+    log_probabilities,
+    quantise,
+)
+from asr_kd.distillation.tails import TailShape
 from asr_kd.errors import AsrKdError
 from asr_kd.frames import FrameIndex
 
@@ -45,7 +53,8 @@ def test_small_rests_survive() -> None:
 def finished(path: Path, settings: TargetSettings = SETTINGS, members: int = 1) -> SoftTargets:
     """A store as stage distill leaves it."""
     with artifacts.create(path, {"kind": "soft targets"}) as folder:
-        store = SoftTargets.create(folder, INDEX, settings, ORIGIN)
+        shape = TailShape.fit(posteriors(2000, settings.senones), settings.rank) if settings.rank else None
+        store = SoftTargets.create(folder, INDEX, settings, ORIGIN, shape)
         for utterance_id, frames in (("a", 5), ("b", 3)):
             store.write(utterance_id, [posteriors(frames, settings.senones, n) for n in range(members)])
         store.flush()
@@ -55,9 +64,15 @@ def finished(path: Path, settings: TargetSettings = SETTINGS, members: int = 1) 
 def teacher_of(store: SoftTargets, temperature: float, utterance_id: str) -> tuple[Tensor, Tensor, Tensor]:
     """Ids, p of them and p of the rest, of one utterance."""
     span, found = store.index.span(utterance_id), store.at(temperature)
-    values, rest = (torch.from_numpy(np.float64(x[span])) for x in (found.log_probabilities, found.log_rest))
-    ids = torch.from_numpy(found.ids[span].astype(np.int64))
+    values = log_probabilities(torch.from_numpy(np.array(found.levels[span]))).double()
+    rest, ids = (torch.from_numpy(x[span].astype(t)) for x, t in ((found.log_rest, float), (found.ids, int)))
     return ids, *top_k_teacher(values, rest, temperature, found.stored_at)
+
+
+def test_log_probabilities_are_kept_to_half_a_level() -> None:
+    values = torch.linspace(-21, 0, 1000)
+    torch.testing.assert_close(log_probabilities(quantise(values)), values, rtol=0, atol=1 / 24 + 1e-5)
+    assert log_probabilities(quantise(torch.tensor([-1e4, -30.0]))).tolist() == [-21.25, -21.25]
 
 
 @pytest.mark.parametrize("tempering", ["after", "before"])
@@ -73,8 +88,8 @@ def test_softened_top_k_of_the_store_is_that_of_the_dense_posterior(
         softened = (members / temperature).softmax(2).mean(0)
     ids, p, rest = teacher_of(store, temperature, "a")
     kept = softened.gather(1, ids)
-    torch.testing.assert_close(p, kept, rtol=4e-3, atol=1e-4)  # float16 on disk
-    torch.testing.assert_close(rest, 1 - kept.sum(1), rtol=4e-3, atol=1e-4)
+    torch.testing.assert_close(p, kept, rtol=1 / 12, atol=1e-4)  # steps of 1/12 nat on disk
+    torch.testing.assert_close(rest, 1 - kept.sum(1), rtol=4e-3, atol=1e-4)  # float16
     torch.testing.assert_close(p.sum(1) + rest, torch.ones(5, dtype=torch.float64))
 
 
@@ -88,15 +103,32 @@ def test_store_is_keyed_by_utterance_and_what_is_laid_out_is_kept(tmp_path: Path
     np.testing.assert_array_equal(again.ids[INDEX.span("b")], posteriors(3).topk(4).indices)
 
 
+@pytest.mark.parametrize("tempering", ["after", "before"])
+def test_shape_of_the_rest_is_kept(tmp_path: Path, tempering: str) -> None:
+    # As many dimensions as there are: what is left are the codes' roundings, and the order of softening.
+    settings = replace(SETTINGS, tail_rank=29, tempering=tempering)
+    store = finished(tmp_path / "targets", settings)
+    found, dense = store.at(2.0), (posteriors(5) / 2).softmax(1)
+    ids, p, rest = teacher_of(store, 2.0, "a")
+    assert store.tail_shape is not None
+    shape = store.tail_shape.decode(torch.from_numpy(np.array(found.tail[store.index.span("a")]))).double()
+    spread = spread_teacher(ids, p, rest, shape / 2)
+    torch.testing.assert_close(spread, dense, rtol=0.1, atol=1e-4)
+    even = spread_teacher(ids, p, rest, torch.zeros_like(shape))
+    assert (even - dense).abs().max() > 4 * (spread - dense).abs().max()
+
+
 def test_a_frame_takes_at_most_100_bytes(tmp_path: Path) -> None:
-    settings = TargetSettings("arithmetic", top_k=20, temperatures=(1.0, 2.0, 4.0), senones=4000)
-    assert SoftTargets.create(tmp_path, INDEX, settings, {}).bytes_a_frame() <= 100
+    usual = DistillConfig()
+    settings = TargetSettings("arithmetic", usual.top_k, (2.0, 4.0), 4000, tail_rank=usual.tail_rank)
+    shape = TailShape(torch.zeros(4000), torch.ones(usual.tail_rank, 4000))
+    assert SoftTargets.create(tmp_path, INDEX, settings, {}, shape).bytes_a_frame() == 100
 
 
 def test_fewer_senones_than_top_k_are_all_kept(tmp_path: Path) -> None:
-    settings = TargetSettings("arithmetic", top_k=20, temperatures=(2.0,), senones=3)
+    settings = TargetSettings("arithmetic", top_k=20, temperatures=(2.0,), senones=3, tail_rank=2)
     store = finished(tmp_path / "targets", settings)
-    assert store.ids.shape == (8, 3)
+    assert store.ids.shape == (8, 3) and store.tail.shape == (8, 0)
     assert np.isneginf(store.at(2.0).log_rest).all()
 
 
@@ -118,9 +150,11 @@ def test_a_store_made_from_something_else_is_refused_by_name(tmp_path: Path, cha
         SoftTargets.open(tmp_path / "targets", {**ORIGIN, changed: "another"})
 
 
-@pytest.mark.parametrize("name", ["ids.npy", "log_probabilities.npy", "log_rest.npy", "index.json"])
+@pytest.mark.parametrize(
+    "name", ["ids.npy", "levels.npy", "log_rest.npy", "tail.npy", "tail_shape.npy", "index.json"]
+)
 def test_a_flipped_byte_is_refused_by_name(tmp_path: Path, name: str) -> None:
-    finished(tmp_path / "targets")
+    finished(tmp_path / "targets", replace(SETTINGS, tail_rank=3))
     file = tmp_path / "targets" / name
     content = file.read_bytes()
     file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
@@ -164,3 +198,5 @@ def test_settings_without_sense_are_refused(
 ) -> None:
     with pytest.raises(AsrKdError):
         TargetSettings("arithmetic", top_k, temperatures, senones)
+    with pytest.raises(AsrKdError, match=r"distill\.tail_rank=-1"):
+        replace(SETTINGS, tail_rank=-1)

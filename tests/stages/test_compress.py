@@ -72,7 +72,8 @@ def test_soft_targets_and_all_that_the_student_was_trained_with(
     monkeypatch.setattr(compress, "run_jobs", lambda found, workers: jobs.extend(found))
     compress.run(config, tmp_path)
     (job,) = jobs
-    assert job.objective == DistillationObjective(2.0, 1.0, 0.5, label_smoothing=0.125)
+    assert isinstance(job.objective, DistillationObjective) and job.objective.tail_shape is not None
+    assert job.objective.settings() == DistillationObjective(2.0, 1.0, 0.5, 0.125).settings()
     assert not job.early_stopping
     fine_tuning._run(job)
     summary = json.loads((tmp_path / "compress/small/compression.json").read_text())

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from asr_kd import artifacts
-from asr_kd.config import Config, StudentConfig, TeacherConfig, TransferConfig
+from asr_kd.config import Config, StudentConfig, TeacherConfig, TransferConfig, ViewConfig
 from asr_kd.decoding.systems import recipe_systems
 from asr_kd.distillation.soft_targets import SoftTargets
 from asr_kd.distillation.weights import read_weights
@@ -19,6 +19,7 @@ from asr_kd.models.inference import log_posteriors
 from asr_kd.models.storage import load_model, save_model
 from asr_kd.stages import distill, train
 from asr_kd.training.metrics import evaluate
+from asr_kd.training.objectives import DistillationObjective
 from tests.stages.test_train import OPTIMISER, trainable_work
 from tests.training.toy import DIMS, SENONES
 
@@ -43,7 +44,7 @@ def test_targets_and_students_are_made_once_and_follow_their_settings(
     assert set(store.origin) == {"features", "labels", "member-0", "member-1", "member-2"}
     assert store.settings.temperatures == (2.0, 4.0)
     # Utterances without an alignment have soft targets too.
-    assert np.isfinite(store.log_rest).all() and (store.log_probabilities < 0).any(1).all()
+    assert np.isfinite(store.log_rest).all() and (store.levels > 0).any(1).all()
     assert load_model(tmp_path / "distill" / "student").settings.kind == "dnn"
     assert load_model(tmp_path / "distill" / "soft").settings.kind == "tdnn"
 
@@ -122,6 +123,26 @@ def test_log_linear_weights_are_learnt_once_and_used_in_decoding(
     distill.run(with_members, tmp_path)
     assert (tmp_path / "distill" / "weights" / "manifest.json").stat().st_mtime_ns == made
     assert "soft targets of train: up to date" in capsys.readouterr().out
+
+
+def test_shape_of_the_rest_is_shared_by_all_parts_and_followed(with_members: Config, tmp_path: Path) -> None:
+    with_members.distill.top_k, with_members.distill.tail_rank = 2, 3
+    with_members.views["masked"] = ViewConfig(frequency_masks=1, frequency_width=1)
+    with_members.distill.students["student"].transfer.views = ["masked"]
+    distill.run(with_members, tmp_path)
+    first = artifacts.Artifact(tmp_path / "distill" / "student").digest
+    folders = [tmp_path / "distill" / name for name in ("tail", "targets", "targets-view-masked")]
+    assert len({artifacts.Artifact(folder).sha256("tail_shape.npy") for folder in folders}) == 1
+    assert (SoftTargets.open(folders[1]).tail != 0).any()
+
+    objective = distill.student_job(with_members, tmp_path, "student").objective
+    assert isinstance(objective, DistillationObjective) and objective.tail_shape is not None
+    assert objective.tail_shape.rank == 3
+
+    with_members.distill.tail_rank = 0
+    distill.run(with_members, tmp_path)
+    assert SoftTargets.open(folders[1]).tail.shape[1] == 0
+    assert artifacts.Artifact(tmp_path / "distill" / "student").digest != first
 
 
 def test_a_teacher_with_senones_of_its_own_needs_a_mapping(with_members: Config, tmp_path: Path) -> None:

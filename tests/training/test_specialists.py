@@ -10,6 +10,7 @@ import torch
 
 from asr_kd import artifacts
 from asr_kd.config import OptimiserConfig
+from asr_kd.distillation.soft_targets import log_probabilities, quantise
 from asr_kd.errors import AsrKdError
 from asr_kd.models import build
 from asr_kd.models.storage import load_model, save_model
@@ -131,11 +132,18 @@ def test_soft_targets_pull_on_the_frames_of_the_rest_alone() -> None:
     logits = torch.randn(3, 3, generator=torch.Generator().manual_seed(0))
     ids = torch.tensor([[1, 0], [0, 4], [2, 3]])
     known = torch.tensor([[0.6, 0.3], [0.5, 0.2], [0.9, 0.05]])
-    targets = {"labels": torch.tensor([0, 2, 2]), "ids": ids, "log_probabilities": known.log()}
+    log_rest = (1 - known.sum(1)).log()
     # Of the set and of all others, what the top k leaves out included.
-    grouped = objective.grouped(ids, known.log()).exp()
+    grouped = objective.grouped(ids, known.log(), log_rest).exp()
     wanted = torch.tensor([[0.6, 0.0, 0.4], [0.0, 0.2, 0.8], [0.0, 0.0, 1.0]])
     torch.testing.assert_close(grouped, wanted, atol=1e-6, rtol=0)
+    targets = {
+        "labels": torch.tensor([0, 2, 2]),
+        "ids": ids,
+        "levels": quantise(known.log()),
+        "log_rest": log_rest,
+    }
+    grouped = objective.grouped(ids, log_probabilities(targets["levels"]), log_rest).exp()
     p, log_q = grouped[1:], logits[1:].log_softmax(1)
     divergence = (p * (p.log() - log_q)).sum(1).mean()
     expected = hard(logits, targets) + 0.5 * (2 / 3) * divergence
