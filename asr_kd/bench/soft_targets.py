@@ -104,10 +104,10 @@ def divergences(store: SoftTargets, sample: Sample, temperature: float) -> Diver
         values = log_probabilities(levels)
         p, rest = top_k_teacher(values, log_rest.float(), temperature, found.stored_at)
         evenly = torch.zeros_like(mean, dtype=torch.float32)
-        shaped = shape.decode(tail) / temperature if shape else evenly
+        shaped = shape.decode(tail, temperature) if shape else evenly
         left = dense.scatter(-1, ids, 0.0).sum(-1)
         merged = _divergence(dense.gather(-1, ids), p) + _divergence(left[:, None], rest[:, None])
-        spread = [_divergence(dense, spread_teacher(ids, p, rest, one)) for one in (evenly, shaped)]
+        spread = [_divergence(dense, spread_teacher(ids, p, rest, one)[0]) for one in (evenly, shaped)]
         pieces.append(torch.stack([left, merged, *spread]))
     return Divergences(*torch.cat(pieces, 1).mean(1).tolist())
 

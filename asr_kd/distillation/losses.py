@@ -76,8 +76,8 @@ def top_k_divergence(
         log_rest: logarithm of what the teacher, at `temperature`, gives to all other senones, ``(...,)``.
         temperature: softens both alike.
         stored_at: the temperature of `log_probabilities`.
-        tail: how the rest is spread: log posteriors at T = 1 up to a constant a frame, ``(..., senones)``, of
-            which only those not in `ids` count; none: as one bucket.
+        tail: how the rest is spread: log posteriors at `temperature` up to a constant a frame,
+            ``(..., senones)``, of which only those not in `ids` count; none: as one bucket.
         counted: which frames count, ``(...,)`` bool; none: all. A mean over no frames is 0.
     """
     if counted is not None:
@@ -88,9 +88,8 @@ def top_k_divergence(
         log_rest = torch.full_like(log_rest, -torch.inf)
     p, rest = top_k_teacher(log_probabilities, log_rest, temperature, stored_at)
     if tail is not None:
-        dense = spread_teacher(ids, p, rest, tail / temperature)
-        log_q = (logits / temperature).log_softmax(CLASS_AXIS)
-        return _frame_mean((torch.xlogy(dense, dense) - dense * log_q).sum(CLASS_AXIS), counted)
+        spread: Tensor = _SpreadDivergence.apply(logits / temperature, ids.long(), p, rest, tail)
+        return _frame_mean(spread, counted)
     entropy = torch.special.entr(p).sum(CLASS_AXIS) + torch.special.entr(rest)
     cross_entropy: Tensor = _BucketCrossEntropy.apply(logits / temperature, ids.long(), p, rest)
     return _frame_mean(cross_entropy - entropy, counted)
@@ -108,17 +107,57 @@ def top_k_teacher(
     return shares * (1.0 - rest).unsqueeze(CLASS_AXIS), rest
 
 
-def spread_teacher(ids: Tensor, p: Tensor, rest: Tensor, log_shape: Tensor) -> Tensor:
-    """Dense probabilities ``(..., senones)``: p at `ids` ``(..., k)``, the rest ``(...,)`` in a shape.
+def spread_teacher(ids: Tensor, p: Tensor, rest: Tensor, tail: Tensor) -> tuple[Tensor, Tensor]:
+    """Dense probabilities of a top-k teacher whose rest has a shape.
 
     Args:
-        ids: each once a frame.
-        p: of `ids`.
-        rest: of all others.
-        log_shape: ``(..., senones)``, log proportions of the others; what it has at `ids` does not count.
+        ids: ``(..., k)`` int64, each once a frame.
+        p: of `ids`, ``(..., k)``.
+        rest: of all others, ``(...,)``.
+        tail: ``(..., senones)``, see `top_k_divergence`.
+
+    Returns:
+        Probabilities ``(..., senones)``, and their entropy ``(...,)``.
     """
-    shares = log_shape.scatter(CLASS_AXIS, ids.long(), -torch.inf).softmax(CLASS_AXIS)
-    return (shares * rest.unsqueeze(CLASS_AXIS)).scatter(CLASS_AXIS, ids.long(), p)
+    others = tail.scatter(CLASS_AXIS, ids, torch.finfo(tail.dtype).min / 2)
+    dense, log_sum = _softmax(others)
+    entropy = torch.special.entr(rest) + rest * (log_sum - _dot(dense, others))
+    dense.mul_(rest.unsqueeze(CLASS_AXIS)).scatter_(CLASS_AXIS, ids, p)
+    return dense, entropy + torch.special.entr(p).sum(CLASS_AXIS)
+
+
+class _SpreadDivergence(torch.autograd.Function):
+    """``sum p (log p - log q)`` by frame, p of `spread_teacher`; written out to save passes over all senones.
+
+    The gradient for ``q = softmax(z)`` is ``q - p``.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, ids: Tensor, p: Tensor, rest: Tensor, tail: Tensor) -> Tensor:
+        """Z and tail ``(..., senones)``, ids and p ``(..., k)``, rest ``(...,)``; returns ``(...,)``."""
+        dense, entropy = spread_teacher(ids, p, rest, tail)
+        q, log_sum = _softmax(z)
+        ctx.save_for_backward(q, dense)
+        return log_sum - _dot(dense, z) - entropy
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
+        """By the formula of the class."""
+        q, dense = ctx.saved_tensors
+        return (q - dense).mul_(gradient.unsqueeze(CLASS_AXIS)), None, None, None, None
+
+
+def _softmax(z: Tensor) -> tuple[Tensor, Tensor]:
+    """``softmax(z)`` and ``log(sum(exp(z)))``, the latter in no pass of its own."""
+    q = z.softmax(CLASS_AXIS)
+    largest, where = z.max(CLASS_AXIS, keepdim=True)
+    return q, (largest - q.gather(CLASS_AXIS, where).log()).squeeze(CLASS_AXIS)
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """Sum of products over the classes, without an array of the products."""
+    return (a.unsqueeze(-2) @ b.unsqueeze(-1)).squeeze(-1).squeeze(-1)
 
 
 class _BucketCrossEntropy(torch.autograd.Function):
@@ -131,11 +170,9 @@ class _BucketCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, z: Tensor, ids: Tensor, p: Tensor, rest: Tensor) -> Tensor:
         """Z ``(..., senones)``, ids and p ``(..., k)``, rest ``(...,)``; returns ``(...,)``."""
-        q = z.softmax(CLASS_AXIS)
+        q, log_sum = _softmax(z)
         # log q from the logits, not from q: it stays finite where q is too small for its type.
-        largest, where = z.max(CLASS_AXIS, keepdim=True)
-        log_sum = largest - q.gather(CLASS_AXIS, where).log()
-        log_q = z.gather(CLASS_AXIS, ids) - log_sum
+        log_q = z.gather(CLASS_AXIS, ids) - log_sum.unsqueeze(CLASS_AXIS)
         others = q.scatter(CLASS_AXIS, ids, 0.0)
         # Summed over the others, not 1 minus the top-k, which would lose small masses to rounding.
         q_rest = others.sum(CLASS_AXIS).clamp(min=torch.finfo(q.dtype).tiny)

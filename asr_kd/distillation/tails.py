@@ -62,9 +62,18 @@ class TailShape:
         codes = along / self.directions.square().sum(1)
         return codes.round().clamp(-_LARGEST_CODE, _LARGEST_CODE).to(torch.int8)
 
-    def decode(self, codes: Tensor) -> Tensor:
-        """Log posteriors up to a constant a frame, ``(..., senones)`` float32, of codes ``(..., rank)``."""
-        return codes.float() @ self.directions + self.mean
+    def decode(self, codes: Tensor, temperature: float = 1.0) -> Tensor:
+        """Log posteriors softened by a temperature, up to a constant a frame.
+
+        Args:
+            codes: ``(frames, rank)`` int8.
+            temperature: 1: as they were.
+
+        Returns:
+            ``(frames, senones)`` float32.
+        """
+        # The small arrays are divided, not the large one.
+        return torch.addmm(self.mean / temperature, codes.float(), self.directions / temperature)
 
     def to(self, device: torch.device) -> "TailShape":
         """On another device."""

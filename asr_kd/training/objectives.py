@@ -76,8 +76,10 @@ class DistillationObjective:
         soft = hard = logits.new_zeros(())
         if self.soft_weight > 0:
             values, rest = log_probabilities(targets["levels"]), targets["log_rest"].float()
-            shape = self.tail_shape
-            tail = shape.to(logits.device).decode(targets["tail"]) if shape is not None else None
+            tail = None
+            if self.tail_shape is not None:
+                shape = self.tail_shape.to(logits.device)
+                tail = shape.decode(targets["tail"], self.temperature)
             soft = top_k_divergence(
                 logits, targets["ids"], values, rest, self.temperature, self.stored_at, tail
             )

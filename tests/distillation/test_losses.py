@@ -106,7 +106,7 @@ def test_rest_in_the_teachers_own_shape_is_the_dense_loss(temperature: float, k:
     # A shape is known up to a constant a frame; what it says of the top k does not count.
     shape = (teacher + 7).scatter(1, teacher.topk(1).indices, -50.0)
     dense = divergence(logits, teacher, temperature)
-    spread = top_k(logits, teacher, k, temperature, tail=shape)
+    spread = top_k(logits, teacher, k, temperature, tail=shape / temperature)
     torch.testing.assert_close(spread, dense)
     gradients = [torch.autograd.grad(loss, logits)[0] for loss in (dense, spread)]
     torch.testing.assert_close(*gradients)
@@ -115,9 +115,11 @@ def test_rest_in_the_teachers_own_shape_is_the_dense_loss(temperature: float, k:
 def test_rest_is_spread_in_proportion_to_the_shape() -> None:
     ids, p = torch.tensor([[2, 0]]), torch.tensor([[0.5, 0.2]])
     shape = torch.tensor([[9.0, 1.0, -9.0, 2.0]])
-    found = spread_teacher(ids, p, torch.tensor([0.3]), shape)
+    found, entropy = spread_teacher(ids, p, torch.tensor([0.3]), shape)
     share = math.e / (1 + math.e)
-    torch.testing.assert_close(found, torch.tensor([[0.2, 0.3 * (1 - share), 0.5, 0.3 * share]]))
+    wanted = torch.tensor([[0.2, 0.3 * (1 - share), 0.5, 0.3 * share]])
+    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(entropy, torch.special.entr(wanted).sum(1))
 
 
 @pytest.mark.parametrize("shape", [(5, 4), (2, 2, 4)])
