@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from scipy.cluster.hierarchy import leaves_list, linkage
 
 from asr_kd.report.headline import is_clear, taught_students
@@ -21,6 +21,7 @@ from asr_kd.report.theme import LIGHT, STYLE, system_colours
 WIDTH = 5.4  # inches: about the width of a phone when lettering is as large as text
 # Beginnings of captions, by the place of their figures in the page.
 DIFFERENCES, CONFUSED_PHONES, CURVES = "What is lost", "Confused phones", ("Training", "Temperature")
+NAME_ROOM = 1.6  # points whose real-time factors differ by less have their names below each other
 MOST_PHONES = 48  # of a picture of what is confused: more cannot be read
 
 
@@ -158,23 +159,53 @@ def _speed(report: Mapping[str, Any]) -> Figure | None:
     measured = [system for system in report["systems"] if "rtf" in system]
     if not measured:
         return None
-    figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.8), layout="constrained")
     axes = figure.subplots()
     colour = _colours(report)
-    for place, system in enumerate(sorted(measured, key=lambda system: system["rtf"]["total"])):
+    points = {}
+    for system in measured:
         metrics, x = system["metrics"]["test"], system["rtf"]["total"]
-        y = 100 * metrics["wer"]
-        axes.plot([x, x], _ends(metrics), color=colour[system["name"]], linewidth=2)
-        axes.plot(x, y, "o", color=colour[system["name"]])
-        # In turn above and below: systems of one size are equally fast.
-        offset = (6, -12 if place % 2 else 4)
-        axes.annotate(system["name"], (x, y), xytext=offset, textcoords="offset points")
+        points[system["name"]] = (x, 100 * metrics["wer"])
+        own = colour[system["name"]]
+        axes.plot([x, x], _ends(metrics), color=own, linewidth=1, alpha=0.5)
+        axes.plot(*points[system["name"]], "o", color=own)
+    axes.set_xscale("log")
+    fastest, slowest = (end(x for x, _ in points.values()) for end in (min, max))
+    axes.set_xlim(fastest / 1.25, slowest * 2.2)  # room for the names
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    _name_points(axes, points)
     threads = report["provenance"]["settings"]["bench"]["threads"]
-    axes.margins(x=0.25)
-    axes.set_xlim(left=0)
-    axes.set_xlabel(f"real-time factor, audio to words, {threads} thread(s)")
+    axes.set_xlabel(f"real-time factor, audio to words, {threads} thread{'s' if threads > 1 else ''}")
     axes.set_ylabel("test WER in %, 95 % interval")
     return figure
+
+
+def _name_points(axes: Any, points: Mapping[str, tuple[float, float]]) -> None:
+    """Write names right of points; those of points that are close stand below each other, with lines to them."""
+    gap = 0.065 * (axes.get_ylim()[1] - axes.get_ylim()[0])
+    groups: list[list[str]] = []
+    for name in sorted(points, key=lambda name: points[name]):
+        if groups and points[name][0] < NAME_ROOM * points[groups[-1][0]][0]:
+            groups[-1].append(name)
+        else:
+            groups.append([name])
+    for group in groups:
+        ordered = sorted(group, key=lambda name: points[name][1])
+        right = 1.08 * max(points[name][0] for name in group)
+        for name, height in zip(ordered, apart([points[name][1] for name in ordered], gap), strict=True):
+            line = {"arrowstyle": "-", "color": LIGHT["muted"], "linewidth": 0.5, "shrinkA": 1, "shrinkB": 3}
+            axes.annotate(name, points[name], xytext=(right, height), va="center", arrowprops=line)
+
+
+def apart(heights: Sequence[float], gap: float) -> list[float]:
+    """Rising heights moved apart until they are `gap` from each other, around where they were."""
+    moved: list[float] = []
+    for height in heights:
+        moved.append(max(height, moved[-1] + gap) if moved else height)
+    shift = float(np.mean(moved) - np.mean(heights))
+    return [height - shift for height in moved]
 
 
 def _colours(report: Mapping[str, Any]) -> dict[str, str]:

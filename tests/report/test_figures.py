@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from asr_kd.hmm.word_times import WordTime
-from asr_kd.report.figures import alike_together, figures, write_pictures
+from asr_kd.report.figures import alike_together, apart, figures, write_pictures
 from asr_kd.report.spectrogram import spectrogram
 from asr_kd.report.theme import LIGHT, inline_svg
 
@@ -89,6 +89,19 @@ def test_what_is_clear_is_filled(report: dict[str, Any]) -> None:
     assert [line.get_xdata()[0] for line in points] == pytest.approx([1.0, 1.0])
     assert [line.get_markerfacecolor() == "none" for line in points] == [False, True]
     assert [text.get_text() for text in axes.get_yticklabels()] == ["warm", "hot"]
+
+
+def test_names_of_equally_fast_systems_do_not_overlap(report: dict[str, Any]) -> None:
+    (axes,) = figures(report, {})["Accuracy against speed"][1].axes
+    heights = sorted(text.get_position()[1] for text in axes.texts)
+    assert len(heights) == 5
+    low, high = axes.get_ylim()
+    assert min(np.diff(heights)) > 0.06 * (high - low)
+
+
+def test_names_move_no_further_than_needed() -> None:
+    assert apart([1.0, 2.0, 4.0], 0.5) == [1.0, 2.0, 4.0]
+    assert apart([1.0, 1.0, 1.0], 0.5) == pytest.approx([0.5, 1.0, 1.5])
 
 
 def test_confused_phones_stand_together(report: dict[str, Any]) -> None:

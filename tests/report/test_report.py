@@ -10,6 +10,7 @@ import pytest
 
 from asr_kd import artifacts
 from asr_kd.config import Config, TeacherConfig, ViewConfig
+from asr_kd.config.schema import QuantiseConfig
 from asr_kd.config.stages import stage_settings
 from asr_kd.errors import AsrKdError
 from asr_kd.report import rates, write
@@ -109,7 +110,7 @@ def test_did_we_lose_anything(recipe: tuple[Config, Path]) -> None:
 
 def test_compressed_networks_are_compared_with_the_ensemble(recipe: tuple[Config, Path]) -> None:
     config, work = recipe
-    config.compress.int8 = {"small": "student"}
+    config.compress.int8 = {"small": QuantiseConfig()}
     make_model(work / "compress" / "small", seed=6)
     write_decodings(config, work, WRONG | {"small": 7})
     before = written(config, work)
