@@ -183,7 +183,7 @@ def _speed(report: Mapping[str, Any]) -> Figure | None:
 
 
 def _name_points(axes: Any, points: Mapping[str, tuple[float, float]]) -> None:
-    """Write names right of points; those of points that are close stand below each other, with lines to them."""
+    """Write names right of points; those of close points stand below each other, with lines to them."""
     gap = 0.065 * (axes.get_ylim()[1] - axes.get_ylim()[0])
     groups: list[list[str]] = []
     for name in sorted(points, key=lambda name: points[name]):

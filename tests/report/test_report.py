@@ -13,7 +13,8 @@ from asr_kd.config import Config, TeacherConfig, ViewConfig
 from asr_kd.config.schema import QuantiseConfig
 from asr_kd.config.stages import stage_settings
 from asr_kd.errors import AsrKdError
-from asr_kd.report import rates, write
+from asr_kd.report import breakdown, rates, write
+from asr_kd.report.results import load_results
 from asr_kd.significance import comparison
 from tests.report.decodings import write_decodings
 from tests.work_folder import make_model, make_work
@@ -140,6 +141,16 @@ def test_errors_of_every_kind_by_speaker_and_utterance(recipe: tuple[Config, Pat
     errors = [line["errors"]["gmm"] for line in lines]
     assert errors[0] == {"substitutions": 0, "deletions": 1, "insertions": 0}
     assert sum(error["deletions"] for error in errors) == WRONG["gmm"]
+
+
+def test_confused_senones_by_phone(recipe: tuple[Config, Path]) -> None:
+    results = load_results(*recipe)
+    found = breakdown.confused_phones(results, ["AH", "EH", "AH"])
+    assert list(found) == ["ensemble", "student"]
+    assert found["student"]["pairs"] == [{"label": "AH", "found": "EH", "frames": 10}]
+    frames = sum(100 + 10 * place for place in range(8))
+    assert found["student"]["share"] == pytest.approx(10 / (frames * (1 - 0.625)))
+    assert breakdown.confused_phones(results, ()) == {}
 
 
 def test_a_part_of_one_utterance_has_a_report_without_intervals(recipe: tuple[Config, Path]) -> None:
