@@ -32,8 +32,8 @@ test: setup  ## set up and run the fast tests (all processors)
 test-recipes: setup  ## run whole recipes on recorded speech: slow (needs ASR_KD_CORPORA)
 	$(BIN)/python -m pytest -m recipe -n 0 --durations 0
 
-test-browser: setup  ## install headless Chromium and look at the report in it
-	$(BIN)/playwright install chromium
+test-browser: setup  ## look at the report in headless Chromium, which is installed where there is none
+	command -v chromium || command -v google-chrome || $(BIN)/playwright install chromium
 	$(BIN)/python -m pytest -m browser -n 0
 
 lint: setup  ## ruff (lint and format) and mypy

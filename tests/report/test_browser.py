@@ -118,6 +118,22 @@ def test_filters_utterances_by_system_and_kind_of_error(browser: Any, report: Pa
     assert items.count() == 0
 
 
+def test_utterances_are_ordered_by_the_errors_of_a_system(browser: Any, report: Path) -> None:
+    page = Visit(browser, report).page
+    form = page.locator("form[data-list=changed]")
+
+    def errors(system: str) -> list[int]:
+        lines = page.locator("#changed .utterance .meta").all_inner_texts()
+        return [int(re.search(rf"{system} (\d+)", line)[1]) for line in lines]
+
+    given = errors("ensemble")
+    form.locator("select[name=order]").select_option("most errors")
+    form.locator("select[name=system]").select_option("ensemble")
+    assert errors("ensemble") == sorted(given, reverse=True) != given
+    form.locator("select[name=order]").select_option("most changed")
+    assert errors("ensemble") == given
+
+
 def test_filters_words_by_system(browser: Any, report: Path) -> None:
     page = Visit(browser, report).page
     rows = page.locator("#confused tbody tr:visible")
