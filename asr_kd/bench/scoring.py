@@ -93,14 +93,14 @@ def measure(material: Material) -> dict[str, float]:
     steps = Steps()
     aligned = {name: align_words(material.references, own) for name, own in material.hypotheses.items()}
     steps.done("align the words of both")
-    errors = {name: _count(own, material.speakers) for name, own in aligned.items()}
+    errors, baseline = (_count(own, material.speakers) for own in aligned.values())
     steps.done("count errors by utterance, speaker and word")
     test_set = TestSet(
         np.array([len(words) for words in material.references.values()]), tuple(material.speakers.values())
     )
     first, second = ([alignment.slots() for alignment in own.values()] for own in aligned.values())
     steps.done("lay out errors for MAPSSWE")
-    found = compare(test_set, *errors.values(), np.random.default_rng(0), slots=(first, second))
+    found = compare(test_set, errors, baseline, np.random.default_rng(0), slots=(first, second))
     assert found is not None and found.matched_pairs is not None
     holm([found.p, found.matched_pairs.p])
     steps.done("bootstrap by utterance and speaker, sign-flip test, MAPSSWE")

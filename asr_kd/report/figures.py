@@ -21,7 +21,7 @@ from asr_kd.report.theme import LIGHT, STYLE, system_colours
 WIDTH = 5.4  # inches: about the width of a phone when lettering is as large as text
 # Beginnings of captions, by the place of their figures in the page.
 DIFFERENCES, CONFUSED_PHONES, CURVES = "What is lost", "Confused phones", ("Training", "Temperature")
-NAME_ROOM = 1.6  # points whose real-time factors differ by less have their names below each other
+NAME_ROOM = 2.1  # by so much a name reaches right of its point, as a factor of the real-time factor
 MOST_PHONES = 48  # of a picture of what is confused: more cannot be read
 
 
@@ -81,9 +81,20 @@ def _differences(report: Mapping[str, Any]) -> Figure | None:
         axes.plot(value, place, "o", color=own, markerfacecolor=own if is_clear(row) else "none")
     axes.set_yticks(places, [row["system"] for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_title("← fewer errors    more errors →", fontsize=9, color=LIGHT["muted"])
+    for side, text, where in ((-1, "fewer errors", "right"), (1, "more errors", "left")):
+        axes.annotate(
+            text,
+            (0, 1),
+            (6 * side, 3),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            ha=where,
+            color=LIGHT["muted"],
+        )
     baseline = rows[0]["baseline"].replace("mean_single", "mean single network")
-    axes.set_xlabel(f"test WER minus that of the {baseline}, points, paired 95 % interval")
+    axes.set_xlabel(
+        f"test WER minus that of the {baseline}, points, paired 95 % interval\n(filled: distinguishable)"
+    )
     return figure
 
 
@@ -97,11 +108,19 @@ def _error_rates(report: Mapping[str, Any]) -> Figure:
         axes.plot(_ends(metrics), [place, place], color=colour[system["name"]], linewidth=2)
         axes.plot(100 * metrics["wer"], place, "o", color=colour[system["name"]])
     mean = 100 * report["mean_single"]["metrics"]["test"]["wer"]
-    axes.axvline(mean, color=LIGHT["member"], linestyle=":", label="mean single", zorder=0)
+    axes.axvline(mean, color=LIGHT["member"], linestyle=":", zorder=0)
+    axes.annotate(
+        "mean single",
+        (mean, 1),
+        (0, 3),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        ha="center",
+        color=LIGHT["member"],
+    )
     axes.set_yticks(range(len(systems)), [system["name"] for system in systems])
     axes.invert_yaxis()
     axes.set_xlabel(f"test WER in %, 95 % interval ({report['lm']})")
-    axes.legend(loc="lower right")
     return figure
 
 
@@ -187,7 +206,7 @@ def _name_points(axes: Any, points: Mapping[str, tuple[float, float]]) -> None:
     gap = 0.065 * (axes.get_ylim()[1] - axes.get_ylim()[0])
     groups: list[list[str]] = []
     for name in sorted(points, key=lambda name: points[name]):
-        if groups and points[name][0] < NAME_ROOM * points[groups[-1][0]][0]:
+        if groups and points[name][0] < NAME_ROOM * points[groups[-1][-1]][0]:
             groups[-1].append(name)
         else:
             groups.append([name])
@@ -222,7 +241,8 @@ def alike_together(pairs: Iterable[Sequence[Mapping[str, Any]]]) -> list[str]:
     counts: Counter[tuple[str, str]] = Counter()
     for rows in pairs:
         for row in rows:
-            counts[row["label"], row["found"]] += row["frames"]
+            if row["label"] != row["found"]:
+                counts[row["label"], row["found"]] += row["frames"]
     often: Counter[str] = Counter()
     for (label, found), frames in counts.items():
         often[label] += frames
@@ -236,9 +256,10 @@ def alike_together(pairs: Iterable[Sequence[Mapping[str, Any]]]) -> list[str]:
 
 
 def _confused_phones(pairs: Sequence[Mapping[str, Any]], phones: Sequence[str], colour: str) -> Figure:
-    """A Hinton diagram: a square for every pair of phones, its area the number of frames."""
+    """A Hinton diagram: a square for every pair of different phones, its area the number of frames."""
     place = {phone: number for number, phone in enumerate(phones)}
-    shown = [pair for pair in pairs if pair["label"] in place and pair["found"] in place]
+    known = [pair for pair in pairs if pair["label"] in place and pair["found"] in place]
+    shown = [pair for pair in known if pair["label"] != pair["found"]]
     most = max((pair["frames"] for pair in shown), default=1)
     squares = []
     for pair in shown:

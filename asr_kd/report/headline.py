@@ -8,34 +8,33 @@ from asr_kd.significance.power import LEVEL
 SMALL_P = 0.001
 
 
-def answer(report: Mapping[str, Any]) -> str | None:
-    """Whether anything was lost, for the first student that learnt from soft targets; None: there is none.
+def answer(report: Mapping[str, Any]) -> list[str]:
+    """Whether the first student that learnt from soft targets lost anything, in words and in frames.
 
     Args:
         report: the content of ``report.json`` so far.
     """
     students = taught_students(report)
     if not students:
-        return None
+        return []
     name = students[0]["name"]
     pair = _pair_of(name, report)
-    words = _words_lost(pair) if pair else "In words, one utterance cannot tell."
-    return f"{words} {_frames_lost(report['gap_closed'].get(name, {}))}".rstrip()
+    words = _words_lost(pair) if pair else "Words: one utterance cannot tell."
+    frames = _frames_lost(report["gap_closed"].get(name, {}))
+    return [words, *([frames] if frames else [])]
 
 
 def _words_lost(pair: Mapping[str, Any]) -> str:
     low, high = (100 * pair["difference"][end] for end in ("low", "high"))
     if low == high == 0:
-        return f"In words, no: it makes as many errors as the {_baseline(pair)} in every utterance."
+        return f"Words: no; as many errors as the {_baseline(pair)} in every utterance."
     if high <= 0:
-        return (
-            f"In words, no: its WER is {-high:.1f} to {-low:.1f} points below that of the {_baseline(pair)}."
-        )
+        return f"Words: no; {-high:.1f} to {-low:.1f} points of WER below the {_baseline(pair)}."
     if low > 0 and is_clear(pair):
-        return f"In words, yes: {low:.1f} to {high:.1f} points of WER against the {_baseline(pair)}."
+        return f"Words: yes, {low:.1f} to {high:.1f} points of WER against the {_baseline(pair)}."
     return (
-        f"In words, nothing that {pair['words']:,} of them can show; a loss of up to {high:.1f} points of "
-        f"WER against the {_baseline(pair)} would fit them too (95 %)."
+        f"Words: no loss that {pair['words']:,} words can show, and at most {high:.1f} points of WER against "
+        f"the {_baseline(pair)} (95 % interval)."
     )
 
 
@@ -45,10 +44,10 @@ def _frames_lost(gap: Mapping[str, Any]) -> str:
         return ""
     low, high = 100 * ends["low"], 100 * ends["high"]
     if high < 100:
-        return f"By frames, yes: {100 - high:.0f} to {100 - low:.0f} % of the ensemble's gain in accuracy."
+        return f"Frames: yes, {100 - high:.0f} to {100 - low:.0f} % of the ensemble's gain in accuracy."
     if low > 100:
-        return "By frames, no: its accuracy is above the ensemble's."
-    return f"By frames, nothing clear: it keeps {low:.0f} to {high:.0f} % of the ensemble's gain in accuracy."
+        return "Frames: no; accuracy is above the ensemble's."
+    return f"Frames: no clear loss; {low:.0f} to {high:.0f} % of the ensemble's gain in accuracy is kept."
 
 
 def sentences(report: Mapping[str, Any]) -> list[str]:
@@ -143,7 +142,7 @@ def verdict(pair: Mapping[str, Any]) -> str:
         return "not distinguishable"
     if is_clear(pair):
         return "distinguishable"
-    return f"distinguishable alone, but not among all comparisons made (p {p_in_words(pair['p_holm'])}, Holm)"
+    return "not distinguishable once corrected for all comparisons"
 
 
 def _speed(name: str, systems: Mapping[str, Any]) -> str:

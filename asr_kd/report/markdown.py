@@ -21,7 +21,7 @@ def render(report: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
     blocks = [
         f"# {report['recipe']}: word error rates",
         *_synthetic(report),
-        *([f"**Did we lose anything?** {report['answer']}"] if report["answer"] else []),
+        *([f"**Did we lose anything?** {' '.join(report['answer'])}"] if report["answer"] else []),
         "\n".join(f"- {sentence}" for sentence in report["headline"]),
         f"Language model `{report['lm']}`. Acoustic scale and beam were tuned on dev for each system, "
         "frozen, and test was decoded once. "

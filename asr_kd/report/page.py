@@ -34,6 +34,7 @@ def render(template: str, systems: Mapping[str, str], **content: Any) -> str:
         "p": p_in_words,
         "in_words": difference_in_words,
         "verdict": verdict,
+        "unbroken": lambda text: text.replace(" %", "\N{NO-BREAK SPACE}%"),
         "yaml": lambda settings: OmegaConf.to_yaml(OmegaConf.create(settings)),
         "error_kinds": _error_kinds,
     }

@@ -89,12 +89,14 @@ def speaker_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     spoken = [row for row in report["speakers"] if row["words"]]
     ordered = sorted(spoken, key=lambda row: -sum(row["errors"].values()))
     worst = {row["speaker"] for row in ordered[:SPEAKERS]}
+    most = max((count / row["words"] for row in spoken for count in row["errors"].values()), default=0) or 1
     return [
         {
             "speaker": row["speaker"],
             "system": name,
             "words": row["words"],
             "wer": row["errors"][name] / row["words"],
+            "share": row["errors"][name] / row["words"] / most,
             "difference": (row["errors"][name] - row["errors"][ensemble]) / row["words"]
             if ensemble
             else None,

@@ -98,7 +98,7 @@ def test_an_ensemble_that_gains_nothing_in_words_is_named() -> None:
 def test_one_utterance_has_a_rate_and_no_verdict() -> None:
     report = make_report({"student": NOT_CLEAR}, [], [])
     assert sentences(report) == ["The WER of the student is 5.0 %; it has 20 % of the ensemble's parameters."]
-    assert answer(report) == "In words, one utterance cannot tell."
+    assert answer(report) == ["Words: one utterance cannot tell."]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_one_utterance_has_a_rate_and_no_verdict() -> None:
     [
         (0.0, 1.0, "not distinguishable"),
         (0.02, 0.04, "distinguishable"),
-        (0.02, 0.15, "distinguishable alone, but not among all comparisons made (p 0.150, Holm)"),
+        (0.02, 0.15, "not distinguishable once corrected for all comparisons"),
     ],
 )
 def test_a_verdict_is_corrected(value: float, p_holm: float, expected: str) -> None:
@@ -119,39 +119,47 @@ def test_a_verdict_is_corrected(value: float, p_holm: float, expected: str) -> N
         (
             pair("ensemble", 0.003, 0.01),
             gap(1.0, 0.66, 1.5),
-            "In words, nothing that 1,234 of them can show; a loss of up to 1.3 points of WER against the "
-            "ensemble would fit them too (95 %). By frames, nothing clear: it keeps 66 to 150 % of the "
-            "ensemble's gain in accuracy.",
+            [
+                "Words: no loss that 1,234 words can show, and at most 1.3 points of WER against the "
+                "ensemble (95 % interval).",
+                "Frames: no clear loss; 66 to 150 % of the ensemble's gain in accuracy is kept.",
+            ],
         ),
         (
             pair("ensemble", 0.03, 0.01),
             gap(0.5, 0.2, 0.8),
-            "In words, yes: 2.0 to 4.0 points of WER against the ensemble. By frames, yes: 20 to 80 % of the "
-            "ensemble's gain in accuracy.",
+            [
+                "Words: yes, 2.0 to 4.0 points of WER against the ensemble.",
+                "Frames: yes, 20 to 80 % of the ensemble's gain in accuracy.",
+            ],
         ),
         (
             pair("ensemble", -0.03, 0.01),
             gap(1.5, 1.1, 1.9),
-            "In words, no: its WER is 2.0 to 4.0 points below that of the ensemble. By frames, no: its "
-            "accuracy is above the ensemble's.",
+            [
+                "Words: no; 2.0 to 4.0 points of WER below the ensemble.",
+                "Frames: no; accuracy is above the ensemble's.",
+            ],
         ),
         # Not so clear once corrected.
         (
             pair("ensemble", 0.03, 0.01, p_holm=0.2),
             NOT_CLEAR,
-            "In words, nothing that 1,234 of them can show; a loss of up to 4.0 points of WER against the "
-            "ensemble would fit them too (95 %).",
+            [
+                "Words: no loss that 1,234 words can show, and at most 4.0 points of WER against the "
+                "ensemble (95 % interval)."
+            ],
         ),
         (
             pair("ensemble", 0.0, 0.0) | {"difference": {"value": 0.0, "low": 0.0, "high": 0.0}},
             NOT_CLEAR,
-            "In words, no: it makes as many errors as the ensemble in every utterance.",
+            ["Words: no; as many errors as the ensemble in every utterance."],
         ),
     ],
 )
-def test_did_we_lose_anything(difference: dict[str, Any], kept: dict[str, Any], expected: str) -> None:
+def test_did_we_lose_anything(difference: dict[str, Any], kept: dict[str, Any], expected: list[str]) -> None:
     assert answer(make_report({"student": kept}, [], [difference])) == expected
 
 
 def test_controls_answer_nothing() -> None:
-    assert answer(make_report({"control": NOT_CLEAR}, [], [pair("ensemble", 0.0, 0.01, "control")])) is None
+    assert answer(make_report({"control": NOT_CLEAR}, [], [pair("ensemble", 0.0, 0.01, "control")])) == []
