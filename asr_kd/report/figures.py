@@ -22,6 +22,14 @@ WIDTH = 5.4  # inches: about the width of a phone when lettering is as large as 
 # Beginnings of captions, by the place of their figures in the page.
 DIFFERENCES, CONFUSED_PHONES, CURVES = "What is lost", "Confused phones", ("Training", "Temperature")
 NAME_ROOM = 2.1  # by so much a name reaches right of its point, as a factor of the real-time factor
+_LEADER = {  # from the left end of a name to its point
+    "arrowstyle": "-",
+    "relpos": (0, 0.5),
+    "color": LIGHT["muted"],
+    "linewidth": 0.5,
+    "shrinkA": 1,
+    "shrinkB": 3,
+}
 MOST_PHONES = 48  # of a picture of what is confused: more cannot be read
 
 
@@ -214,8 +222,7 @@ def _name_points(axes: Any, points: Mapping[str, tuple[float, float]]) -> None:
         ordered = sorted(group, key=lambda name: points[name][1])
         right = 1.08 * max(points[name][0] for name in group)
         for name, height in zip(ordered, apart([points[name][1] for name in ordered], gap), strict=True):
-            line = {"arrowstyle": "-", "color": LIGHT["muted"], "linewidth": 0.5, "shrinkA": 1, "shrinkB": 3}
-            axes.annotate(name, points[name], xytext=(right, height), va="center", arrowprops=line)
+            axes.annotate(name, points[name], xytext=(right, height), va="center", arrowprops=_LEADER)
 
 
 def apart(heights: Sequence[float], gap: float) -> list[float]:

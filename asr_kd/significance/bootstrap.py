@@ -15,7 +15,7 @@ RESAMPLES = 10_000
 CONFIDENCE = 0.95
 _CHUNK_CELLS = 4_000_000  # of the matrix of draws held at once: 32 MB
 # How often a row is drawn costs as much as about so many draws of a unit; of few units either is fast.
-_DRAWS_OF_A_UNIT = 10
+_DRAWS_OF_A_UNIT = 3
 _FEW_UNITS = 2_000
 
 
