@@ -153,7 +153,10 @@ def _speed(name: str, systems: Mapping[str, Any]) -> str:
     share = student["parameters"] / ensemble["parameters"]
     text = f"; it has {100 * share:.0f} % of the ensemble's parameters"
     if "rtf" in ensemble and "rtf" in student:
-        text += f" and is {ensemble['rtf']['total'] / student['rtf']['total']:.1f} times as fast"
+        gain = ensemble["rtf"]["total"] / student["rtf"]["total"]
+        text += (
+            f" and is {gain:.1f} times as fast" if gain >= 1 else f" and takes {1 / gain:.1f} times as long"
+        )
     return text
 
 

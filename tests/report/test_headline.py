@@ -163,3 +163,13 @@ def test_did_we_lose_anything(difference: dict[str, Any], kept: dict[str, Any], 
 
 def test_controls_answer_nothing() -> None:
     assert answer(make_report({"control": NOT_CLEAR}, [], [pair("ensemble", 0.0, 0.01, "control")])) == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0.01, "is 3.0 times as fast"), (0.06, "takes 2.0 times as long")]
+)
+def test_speed_is_that_of_the_whole_way_from_audio_to_words(seconds: float, said: str) -> None:
+    report = make_report({"student": NOT_CLEAR}, [], [pair("ensemble", 0.0, 0.01)])
+    for system, total in zip(report["systems"], (0.03, seconds), strict=True):
+        system["rtf"] = {"total": total}
+    assert sentences(report)[0].endswith(f"it has 20 % of the ensemble's parameters and {said}.")
