@@ -14,7 +14,7 @@ DOTTED := $(foreach name,$(GIVEN),$(if $(findstring .,$(name)),$(name)))
 SETTINGS := $(foreach name,$(filter $(PLAIN),$(GIVEN)) $(DOTTED),'$(name)=$($(name))')
 
 .DEFAULT_GOAL := run
-.PHONY: run setup test test-recipes test-browser lint format bench bench-targets bench-specialists sweep validate settings clean help
+.PHONY: run setup test test-recipes test-browser lint format bench bench-targets bench-scoring bench-specialists sweep validate settings clean help
 
 run: setup  ## set up, then run recipe=NAME (default mini) from stage= to stop_stage=, to its report
 	$(BIN)/asr-kd run recipe=$(recipe) $(SETTINGS) $(args)
@@ -32,8 +32,8 @@ test: setup  ## set up and run the fast tests (all processors)
 test-recipes: setup  ## run whole recipes on recorded speech: slow (needs ASR_KD_CORPORA)
 	$(BIN)/python -m pytest -m recipe -n 0 --durations 0
 
-test-browser: setup  ## install headless Chromium and look at the report in it
-	$(BIN)/playwright install chromium
+test-browser: setup  ## look at the report in headless Chromium, which is installed where there is none
+	command -v chromium || command -v google-chrome || $(BIN)/playwright install chromium
 	$(BIN)/python -m pytest -m browser -n 0
 
 lint: setup  ## ruff (lint and format) and mypy
@@ -50,6 +50,9 @@ bench: setup  ## measure real-time factors of recipe=NAME's systems
 
 bench-targets: setup  ## measure what recipe=NAME's soft-target store costs and keeps
 	$(BIN)/python -m asr_kd.bench.soft_targets --work $(or $(work),exp/$(recipe)) $(args)
+
+bench-scoring: setup  ## measure how long scoring and all tests take on 100,000 utterances
+	$(BIN)/python -m asr_kd.bench.scoring $(args)
 
 bench-specialists: setup  ## how many frames a second generalist and specialists become one distribution
 	$(BIN)/python -m asr_kd.bench.specialists --work $(or $(work),exp/$(recipe)) $(args)

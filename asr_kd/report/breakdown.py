@@ -1,5 +1,7 @@
 """Where the errors are: by speaker, word and senone; for ``report.json`` and ``report.html``."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -8,11 +10,12 @@ from asr_kd.scoring.wer import by_group
 from asr_kd.scoring.words import confusions, count_words
 
 PART = "test"
+ERROR_KINDS = ("substitutions", "deletions", "insertions")
 MOST = 30  # rows of a list of words or senones, of each system
 
 
 def by_speaker(results: Results) -> list[dict[str, Any]]:
-    """Words of every speaker of test, and errors by system; sorted by speaker."""
+    """Words of every speaker of test, and errors of every kind by system; sorted by speaker."""
     speakers = {utterance.id: utterance.speaker for utterance in results.utterances[PART]}
     sums = {
         entry.system.name: by_group(
@@ -25,7 +28,10 @@ def by_speaker(results: Results) -> list[dict[str, Any]]:
         {
             "speaker": speaker,
             "words": first[speaker].words,
-            "errors": {name: counts[speaker].errors for name, counts in sums.items()},
+            **{
+                kind: {name: getattr(counts[speaker], kind) for name, counts in sums.items()}
+                for kind in ("errors", *ERROR_KINDS)
+            },
         }
         for speaker in first
     ]
@@ -71,3 +77,31 @@ def confused_senones(results: Results) -> dict[str, list[dict[str, int]]]:
         for entry in results.headline
         if PART in entry.frames
     }
+
+
+def confused_phones(results: Results, phones: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The stored pairs of confused senones by the phones that they belong to, of ensemble and students.
+
+    Args:
+        results: of the recipe.
+        phones: the central phone of every senone; empty where it is not known.
+
+    Returns:
+        By system ``pairs`` (phone of the label, phone found, frames), the most frequent first, and the
+        ``share`` of all wrong frames that they are.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for entry in results.of_kind("ensemble", "student") if phones else []:
+        counts = entry.frame_counts(PART)
+        wrong = 0.0 if counts is None else float((counts[:, 0] - counts[:, 1]).sum())
+        if not wrong:
+            continue
+        pairs: Counter[tuple[str, str]] = Counter()
+        for label, most_probable, frames in entry.frames[PART]["confused_senones"]:
+            pairs[phones[label], phones[most_probable]] += frames
+        rows = [
+            {"label": label, "found": most_probable, "frames": frames}
+            for (label, most_probable), frames in sorted(pairs.items(), key=lambda item: (-item[1], item[0]))
+        ]
+        found[entry.system.name] = {"share": pairs.total() / wrong, "pairs": rows}
+    return found

@@ -163,7 +163,8 @@ def _content(
     speakers = tuple(reference.speakers.get(name, "") for name in reference.words)
     test_set = TestSet(words, speakers)
     baseline, *others = alignments
-    comparisons = [_comparison(test_set, alignments, name, baseline, seed) for name in others]
+    compared = [_comparison(test_set, alignments, name, baseline, seed) for name in others]
+    comparisons = [entry for entry in compared if entry is not None]
     for kind in (comparisons, [entry["mapsswe"] for entry in comparisons]):
         for entry, adjusted in zip(kind, holm([entry["p"] for entry in kind]), strict=True):
             entry["p_holm"] = adjusted
@@ -175,12 +176,13 @@ def _content(
         "utterances": len(words),
         "words": int(words.sum()),
         "speakers": test_set.speaker_count if reference.speakers else None,
+        "by": test_set.by,
         "systems": [_system(test_set, name, alignments[name], known, seed) for name in alignments],
         "comparisons": comparisons,
         "cautions": cautions(
             len(words),
             test_set.speaker_count if reference.speakers else None,
-            min(entry["mapsswe"]["segments"] for entry in comparisons),
+            min((entry["mapsswe"]["segments"] for entry in comparisons), default=None),
         ),
     }
 
@@ -209,7 +211,7 @@ def _system(
         "substitutions": counts.substitutions,
         "deletions": counts.deletions,
         "insertions": counts.insertions,
-        "interval": interval_json(interval(counts.wer, samples, len(sizes))) | {"by": by},
+        "interval": interval_json(interval(counts.wer, samples, len(sizes)), by=by),
     }
     if vocabulary is not None:
         content["out_of_vocabulary"] = out_of_vocabulary(alignments.values(), vocabulary).to_json()
@@ -218,7 +220,7 @@ def _system(
 
 def _comparison(
     test_set: TestSet, alignments: Mapping[str, Mapping[str, Alignment]], name: str, baseline: str, seed: int
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
     errors = _errors(alignments[name]), _errors(alignments[baseline])
     found = compare(
         test_set,
@@ -229,5 +231,7 @@ def _comparison(
             [alignment.slots() for alignment in alignments[baseline].values()],
         ),
     )
+    if found is None:
+        return None
     counts = {"errors": int(errors[0].sum()), "baseline_errors": int(errors[1].sum())}
     return {"system": name, "baseline": baseline, "by": found.by, **counts, **statistics_json(found)}

@@ -5,7 +5,7 @@ from typing import Any
 
 from asr_kd.report.compare import Compared
 from asr_kd.report.headline import difference_in_words, p_in_words
-from asr_kd.report.markdown import percent, table
+from asr_kd.report.markdown import ends, percent, table
 
 
 def render(found: Compared) -> str:
@@ -25,13 +25,19 @@ def _systems(content: Mapping[str, Any]) -> str:
     outside = any(system.get("out_of_vocabulary", {}).get("tokens") for system in content["systems"])
     rows = []
     for system in content["systems"]:
-        ends = f"{percent(system['interval']['low'])} - {percent(system['interval']['high'])}"
         kinds = " / ".join(str(system[kind]) for kind in ("substitutions", "deletions", "insertions"))
-        cells = [system["name"], percent(system["wer"]), ends, str(system["errors"]), kinds]
+        cells = [
+            system["name"],
+            percent(system["wer"]),
+            ends(system["interval"]),
+            str(system["errors"]),
+            kinds,
+        ]
         if outside:
             cells.append(percent(system["out_of_vocabulary"]["known_wer"]))
         pair = pairs.get(system["name"])
-        rows.append([*cells, *(_pair(pair) if pair else ["baseline", *[""] * 7])])
+        first = "baseline" if system["name"] == content["baseline"] else ""
+        rows.append([*cells, *(_pair(pair) if pair else [first, *[""] * 7])])
     header = ["system", "WER %", "95 %", "errors", "S / D / I", *(["WER % in vocabulary"] if outside else [])]
     statistics = ("difference in points", "95 %", "better", "p", "p Holm")
     return table((*header, *statistics, "MAPSSWE p", "MAPSSWE p Holm", "detectable"), rows)
@@ -50,10 +56,9 @@ def _pair(pair: Mapping[str, Any]) -> list[str]:
 
 def _notes(content: Mapping[str, Any]) -> str:
     speakers = f", {content['speakers']} speakers" if content["speakers"] else ""
-    by = content["comparisons"][0]["by"]
     return (
         f"{content['words']:,} words, {content['utterances']:,} utterances{speakers}. Text: "
-        f"{content['normalisation']}. Intervals: paired bootstrap by {by}; p: two-sided sign-flip test; "
-        "MAPSSWE: matched pairs of sentence segments; Holm: corrected for all comparisons of this table. "
-        "Detectable: the smallest true difference in points that is found 4 times out of 5."
+        f"{content['normalisation']}. Intervals: paired bootstrap by {content['by']}; p: two-sided sign-flip "
+        "test; MAPSSWE: matched pairs of sentence segments; Holm: corrected for all comparisons of this "
+        "table. Detectable: the smallest true difference in points that is found 4 times out of 5."
     )

@@ -1,5 +1,7 @@
 """Who is better than whom, for ``report.json``: against the mean single network, and system by system."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -14,40 +16,52 @@ from asr_kd.significance.power import cautions
 PART = "test"
 
 
-def comparisons(seed: int, results: Results) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Compare on test.
+def comparisons(seed: int, results: Results) -> dict[str, list[dict[str, Any]]]:
+    """Compare on test; all lists are empty where test is but one utterance.
 
     Returns:
-        Ensemble, specialists and students against the mean single network, and students against the
-        ensemble. Their p values are corrected for being one family of tests.
+        ``comparisons``: ensemble, specialists and students against the mean single network. ``pairs``:
+        students against the ensemble. ``compressed``: what was made of students against the ensemble, where
+        there is none against the mean single network. The p values of the first two are corrected for being
+        one family of tests, those of the third for being another.
     """
-    against_mean = [
-        _against_mean(seed, results, entry)
-        for kind in ("ensemble", "specialists", "student")
-        for entry in results.of_kind(kind)
-    ]
-    pairs = [
-        _pair(seed, results, student, ensemble)
-        for ensemble in results.of_kind("ensemble")
-        for student in results.of_kind("student")
-    ]
-    family = [*against_mean, *pairs]
-    for entry, adjusted in zip(family, holm([entry["p"] for entry in family]), strict=True):
-        entry["p_holm"] = adjusted
-    tests = [entry["mapsswe"] for entry in pairs]
-    for test, adjusted in zip(tests, holm([test["p"] for test in tests]), strict=True):
-        test["p_holm"] = adjusted
-    return against_mean, pairs
+    ensemble = next(iter(results.of_kind("ensemble")), None)
+    against_mean = _statistics(
+        seed, results, [(entry, None) for entry in results.of_kind("ensemble", "specialists", "student")]
+    )
+    students = results.of_kind("student") if ensemble else []
+    pairs = _statistics(seed, results, [(entry, ensemble) for entry in students])
+    compressed = _statistics(
+        seed, results, [(entry, ensemble) for entry in results.of_kind("pruned", "int8")]
+    )
+    for family in ([*against_mean, *pairs], compressed):
+        tests = [entry["mapsswe"] for entry in family if "mapsswe" in entry]
+        for kind in (family, tests):
+            for entry, adjusted in zip(kind, holm([entry["p"] for entry in kind]), strict=True):
+                entry["p_holm"] = adjusted
+    return {"comparisons": against_mean, "pairs": pairs, "compressed": compressed}
 
 
-def report_cautions(results: Results, pairs: list[dict[str, Any]]) -> list[str]:
-    """Why this test part's statistics should be read with care."""
+def report_cautions(results: Results, found: Mapping[str, list[dict[str, Any]]]) -> list[str]:
+    """Why this test part's statistics should be read with care; `found` by `comparisons`."""
     test_set = results.test_sets[PART]
-    segments = min((pair["mapsswe"]["segments"] for pair in pairs), default=None)
+    tests = [entry["mapsswe"] for entries in found.values() for entry in entries if "mapsswe" in entry]
+    segments = min((test["segments"] for test in tests), default=None)
     return cautions(len(test_set.words), test_set.speaker_count, segments)
 
 
-def _against_mean(seed: int, results: Results, entry: Decoded) -> dict[str, Any]:
+def _statistics(
+    seed: int, results: Results, pairs: Sequence[tuple[Decoded, Decoded | None]]
+) -> list[dict[str, Any]]:
+    """Systems with their baselines, None for the mean single network."""
+    found = [
+        _pair(seed, results, entry, baseline) if baseline else _against_mean(seed, results, entry)
+        for entry, baseline in pairs
+    ]
+    return [one for one in found if one is not None]
+
+
+def _against_mean(seed: int, results: Results, entry: Decoded) -> dict[str, Any] | None:
     members = np.stack([results.headline[place].errors(PART) for place in results.members], axis=1)
     errors = entry.errors(PART)
     found = compare(
@@ -58,10 +72,10 @@ def _against_mean(seed: int, results: Results, entry: Decoded) -> dict[str, Any]
         baseline_systems=members.shape[1],
     )
     counts = (int(errors.sum()), float(members.sum() / members.shape[1]))
-    return comparison_json(entry.system.name, "mean_single", counts, results, found)
+    return comparison_json(entry.system.name, "mean_single", counts, results, found) if found else None
 
 
-def _pair(seed: int, results: Results, entry: Decoded, baseline: Decoded) -> dict[str, Any]:
+def _pair(seed: int, results: Results, entry: Decoded, baseline: Decoded) -> dict[str, Any] | None:
     names = (entry.system.name, baseline.system.name)
     errors = (entry.errors(PART), baseline.errors(PART))
     found = compare(
@@ -71,7 +85,7 @@ def _pair(seed: int, results: Results, entry: Decoded, baseline: Decoded) -> dic
         slots=(entry.slots(PART), baseline.slots(PART)),
     )
     counts = (int(errors[0].sum()), float(errors[1].sum()))
-    return comparison_json(*names, counts, results, found)
+    return comparison_json(*names, counts, results, found) if found else None
 
 
 def comparison_json(
@@ -94,9 +108,9 @@ def comparison_json(
 def statistics_json(found: Comparison) -> dict[str, Any]:
     """The statistics of a pair, which reports and `asr-kd compare` share."""
     content: dict[str, Any] = {
-        "difference": {"value": found.difference.value, **interval_json(found.difference)},
+        "difference": asdict(found.difference),
         "by_utterance": interval_json(found.by_utterance),
-        "by_speaker": interval_json(found.by_speaker) if found.by_speaker else None,
+        "by_speaker": interval_json(found.by_speaker),
         "distinguishable": found.distinguishable,
         "improvement": found.improvement,
         "detectable": found.detectable,

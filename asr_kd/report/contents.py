@@ -1,15 +1,17 @@
 """The content of ``report.json`` (``docs/report_schema.md``): every rate a fraction."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from asr_kd.config import Config
 from asr_kd.report import breakdown
 from asr_kd.report.comparisons import comparisons, report_cautions
-from asr_kd.report.headline import sentences
+from asr_kd.report.headline import answer, sentences
 from asr_kd.report.provenance import provenance
 from asr_kd.report.rates import FRAME_MEASURES, error_rates, gaps, mean_single
 from asr_kd.report.results import PARTS, Decoded, Results
+from asr_kd.report.sweep import temperature_sweeps
 
 SCHEMA_VERSION = 1
 # The parts of a corpus are normalised once, by stage data; scoring changes nothing more.
@@ -18,12 +20,19 @@ NORMALISATION = (
 )
 
 
-def build(config: Config, work: Path, results: Results) -> dict[str, Any]:
-    """Everything that ``report.md`` and ``report.html`` say in figures."""
+def build(config: Config, work: Path, results: Results, phones: Sequence[str]) -> dict[str, Any]:
+    """Everything that ``report.md`` and ``report.html`` say in figures.
+
+    Args:
+        config: of the recipe.
+        work: its folder.
+        results: what stage decode left there.
+        phones: the central phone of every senone; empty where it is not known.
+    """
     lms = {lm: error_rates(config.seed, results, lm) for lm in results.decoded}
     headline = lms[results.lm]
     single = mean_single(results, headline)
-    against_mean, pairs = comparisons(config.seed, results)
+    compared = comparisons(config.seed, results)
     content: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "recipe": config.recipe,
@@ -33,18 +42,19 @@ def build(config: Config, work: Path, results: Results) -> dict[str, Any]:
         "systems": [_system(entry, headline[entry.system.name], results) for entry in results.headline],
         "mean_single": single,
         "gap_closed": gaps(config.seed, results, single),
-        "comparisons": against_mean,
-        "pairs": pairs,
-        "cautions": report_cautions(results, pairs),
+        **compared,
+        "cautions": report_cautions(results, compared),
         "normalisation": NORMALISATION,
         "lms": lms,
         "speakers": breakdown.by_speaker(results),
         "confused_words": breakdown.confused_words(results),
         "missed_words": breakdown.missed_words(results),
         "confused_senones": breakdown.confused_senones(results),
+        "confused_phones": breakdown.confused_phones(results, phones),
+        "temperature_sweeps": temperature_sweeps(work),
         "provenance": provenance(config, work, results),
     }
-    return {**content, "headline": sentences(content)}
+    return {**content, "answer": answer(content), "headline": sentences(content)}
 
 
 def _system(entry: Decoded, rates: dict[str, Any], results: Results) -> dict[str, Any]:

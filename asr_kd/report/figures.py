@@ -1,18 +1,36 @@
 """The pictures of the report."""
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
+from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from scipy.cluster.hierarchy import leaves_list, linkage
 
-from asr_kd.report.headline import taught_students
+from asr_kd.report.headline import is_clear, taught_students
+from asr_kd.report.sweep import picture as sweep_picture
 from asr_kd.report.theme import LIGHT, STYLE, system_colours
 
 WIDTH = 5.4  # inches: about the width of a phone when lettering is as large as text
+# Beginnings of captions, by the place of their figures in the page.
+DIFFERENCES, CONFUSED_PHONES, CURVES = "What is lost", "Confused phones", ("Training", "Temperature")
+NAME_ROOM = 2.1  # by so much a name reaches right of its point, as a factor of the real-time factor
+_LEADER = {  # from the left end of a name to its point
+    "arrowstyle": "-",
+    "relpos": (0, 0.5),
+    "color": LIGHT["muted"],
+    "linewidth": 0.5,
+    "shrinkA": 1,
+    "shrinkB": 3,
+}
+MOST_PHONES = 48  # of a picture of what is confused: more cannot be read
 
 
 def figures(report: Mapping[str, Any], models: Mapping[str, Path]) -> dict[str, tuple[str, Figure]]:
@@ -28,11 +46,18 @@ def figures(report: Mapping[str, Any], models: Mapping[str, Path]) -> dict[str, 
     logs = {name: log for name, folder in models.items() if (log := _read_log(folder))}
     with mpl.rc_context(STYLE):
         drawn = {
+            f"{DIFFERENCES} and what is not": ("differences", _differences(report)),
             "Word error rates": ("wer", _error_rates(report)),
             "Accuracy against speed": ("speed", _speed(report)),
             "Training": ("training", _training(report, logs)),
             "Temperature": ("temperature", _temperature(report)),
         }
+        for number, (name, rows) in enumerate(report["temperature_sweeps"].items()):
+            drawn[f"Temperature: sweep {name}"] = f"temperature-sweep-{number}", sweep_picture(rows, WIDTH)
+        phones = alike_together(own["pairs"] for own in report["confused_phones"].values())
+        for number, (name, own) in enumerate(report["confused_phones"].items()):
+            figure = _confused_phones(own["pairs"], phones, _colours(report)[name])
+            drawn[f"{CONFUSED_PHONES}: {name}"] = f"phones-{number}", figure
     return {caption: (name, figure) for caption, (name, figure) in drawn.items() if figure is not None}
 
 
@@ -46,6 +71,41 @@ def write_pictures(folder: Path, drawn: Mapping[str, tuple[str, Figure]]) -> dic
     return files
 
 
+def _differences(report: Mapping[str, Any]) -> Figure | None:
+    """Test WER against the ensemble (where there is none: the mean single network), paired, in points."""
+    against_mean = [] if report["pairs"] else report["comparisons"]
+    rows = [*report["pairs"], *against_mean, *report["compressed"]]
+    if not rows:
+        return None
+    places = range(len(rows))
+    figure = Figure(figsize=(WIDTH, 1.2 + 0.28 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    colour = _colours(report)
+    axes.axvline(0, color=LIGHT["ensemble" if report["pairs"] else "member"], linestyle=":", zorder=0)
+    for place, row in zip(places, rows, strict=True):
+        value, low, high = (100 * row["difference"][key] for key in ("value", "low", "high"))
+        own = colour[row["system"]]
+        axes.plot([low, high], [place, place], color=own, linewidth=2)
+        axes.plot(value, place, "o", color=own, markerfacecolor=own if is_clear(row) else "none")
+    axes.set_yticks(places, [row["system"] for row in rows])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    for side, text, where in ((-1, "fewer errors", "right"), (1, "more errors", "left")):
+        axes.annotate(
+            text,
+            (0, 1),
+            (6 * side, 3),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            ha=where,
+            color=LIGHT["muted"],
+        )
+    baseline = rows[0]["baseline"].replace("mean_single", "mean single network")
+    axes.set_xlabel(
+        f"test WER minus that of the {baseline}, points, paired 95 % interval\n(filled: distinguishable)"
+    )
+    return figure
+
+
 def _error_rates(report: Mapping[str, Any]) -> Figure:
     """Test WER of every system, in percent, with its interval."""
     systems, colour = report["systems"], _colours(report)
@@ -56,11 +116,19 @@ def _error_rates(report: Mapping[str, Any]) -> Figure:
         axes.plot(_ends(metrics), [place, place], color=colour[system["name"]], linewidth=2)
         axes.plot(100 * metrics["wer"], place, "o", color=colour[system["name"]])
     mean = 100 * report["mean_single"]["metrics"]["test"]["wer"]
-    axes.axvline(mean, color=LIGHT["member"], linestyle=":", label="mean single", zorder=0)
+    axes.axvline(mean, color=LIGHT["member"], linestyle=":", zorder=0)
+    axes.annotate(
+        "mean single",
+        (mean, 1),
+        (0, 3),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        ha="center",
+        color=LIGHT["member"],
+    )
     axes.set_yticks(range(len(systems)), [system["name"] for system in systems])
     axes.invert_yaxis()
     axes.set_xlabel(f"test WER in %, 95 % interval ({report['lm']})")
-    axes.legend(loc="lower right")
     return figure
 
 
@@ -118,23 +186,52 @@ def _speed(report: Mapping[str, Any]) -> Figure | None:
     measured = [system for system in report["systems"] if "rtf" in system]
     if not measured:
         return None
-    figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.8), layout="constrained")
     axes = figure.subplots()
     colour = _colours(report)
-    for place, system in enumerate(sorted(measured, key=lambda system: system["rtf"]["total"])):
+    points = {}
+    for system in measured:
         metrics, x = system["metrics"]["test"], system["rtf"]["total"]
-        y = 100 * metrics["wer"]
-        axes.plot([x, x], _ends(metrics), color=colour[system["name"]], linewidth=2)
-        axes.plot(x, y, "o", color=colour[system["name"]])
-        # In turn above and below: systems of one size are equally fast.
-        offset = (6, -12 if place % 2 else 4)
-        axes.annotate(system["name"], (x, y), xytext=offset, textcoords="offset points")
+        points[system["name"]] = (x, 100 * metrics["wer"])
+        own = colour[system["name"]]
+        axes.plot([x, x], _ends(metrics), color=own, linewidth=1, alpha=0.5)
+        axes.plot(*points[system["name"]], "o", color=own)
+    axes.set_xscale("log")
+    fastest, slowest = (end(x for x, _ in points.values()) for end in (min, max))
+    axes.set_xlim(fastest / 1.25, slowest * 2.2)  # room for the names
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    _name_points(axes, points)
     threads = report["provenance"]["settings"]["bench"]["threads"]
-    axes.margins(x=0.25)
-    axes.set_xlim(left=0)
-    axes.set_xlabel(f"real-time factor, audio to words, {threads} thread(s)")
+    axes.set_xlabel(f"real-time factor, audio to words, {threads} thread{'s' if threads > 1 else ''}")
     axes.set_ylabel("test WER in %, 95 % interval")
     return figure
+
+
+def _name_points(axes: Any, points: Mapping[str, tuple[float, float]]) -> None:
+    """Write names right of points; those of close points stand below each other, with lines to them."""
+    gap = 0.065 * (axes.get_ylim()[1] - axes.get_ylim()[0])
+    groups: list[list[str]] = []
+    for name in sorted(points, key=lambda name: points[name]):
+        if groups and points[name][0] < NAME_ROOM * points[groups[-1][-1]][0]:
+            groups[-1].append(name)
+        else:
+            groups.append([name])
+    for group in groups:
+        ordered = sorted(group, key=lambda name: points[name][1])
+        right = 1.08 * max(points[name][0] for name in group)
+        for name, height in zip(ordered, apart([points[name][1] for name in ordered], gap), strict=True):
+            axes.annotate(name, points[name], xytext=(right, height), va="center", arrowprops=_LEADER)
+
+
+def apart(heights: Sequence[float], gap: float) -> list[float]:
+    """Rising heights moved apart until they are `gap` from each other, around where they were."""
+    moved: list[float] = []
+    for height in heights:
+        moved.append(max(height, moved[-1] + gap) if moved else height)
+    shift = float(np.mean(moved) - np.mean(heights))
+    return [height - shift for height in moved]
 
 
 def _colours(report: Mapping[str, Any]) -> dict[str, str]:
@@ -142,8 +239,55 @@ def _colours(report: Mapping[str, Any]) -> dict[str, str]:
     return {system: LIGHT[name] for system, name in names.items()}
 
 
+def alike_together(pairs: Iterable[Sequence[Mapping[str, Any]]]) -> list[str]:
+    """The most confused phones, those that are confused with each other side by side.
+
+    Args:
+        pairs: of every system rows with ``label``, ``found`` (phones) and ``frames``.
+    """
+    counts: Counter[tuple[str, str]] = Counter()
+    for rows in pairs:
+        for row in rows:
+            if row["label"] != row["found"]:
+                counts[row["label"], row["found"]] += row["frames"]
+    often: Counter[str] = Counter()
+    for (label, found), frames in counts.items():
+        often[label] += frames
+        often[found] += frames
+    phones = sorted(sorted(often), key=lambda phone: -often[phone])[:MOST_PHONES]
+    if len(phones) < 3:
+        return phones
+    both = np.array([[counts[one, other] + counts[other, one] for other in phones] for one in phones])
+    distances = 1 / (1 + both[np.triu_indices(len(phones), 1)])
+    return [phones[place] for place in leaves_list(linkage(distances, "average", optimal_ordering=True))]
+
+
+def _confused_phones(pairs: Sequence[Mapping[str, Any]], phones: Sequence[str], colour: str) -> Figure:
+    """A Hinton diagram: a square for every pair of different phones, its area the number of frames."""
+    place = {phone: number for number, phone in enumerate(phones)}
+    known = [pair for pair in pairs if pair["label"] in place and pair["found"] in place]
+    shown = [pair for pair in known if pair["label"] != pair["found"]]
+    most = max((pair["frames"] for pair in shown), default=1)
+    squares = []
+    for pair in shown:
+        side = (pair["frames"] / most) ** 0.5
+        corner = (place[pair["found"]] - side / 2, place[pair["label"]] - side / 2)
+        squares.append(Rectangle(corner, side, side))
+    figure = Figure(figsize=(WIDTH, WIDTH), layout="constrained")
+    axes = figure.subplots()
+    axes.add_collection(PatchCollection(squares, facecolor=colour, edgecolor="none"))
+    axes.set_xticks(range(len(phones)), phones, rotation=90, fontsize=7)
+    axes.set_yticks(range(len(phones)), phones, fontsize=7)
+    axes.tick_params(length=0)
+    axes.set(xlim=(-0.7, len(phones) - 0.3), ylim=(len(phones) - 0.3, -0.7), aspect="equal")
+    axes.set(xlabel="phone found", ylabel="phone of the label")
+    return figure
+
+
 def _ends(metrics: Mapping[str, Any]) -> list[float]:
-    return [100 * metrics["interval"]["low"], 100 * metrics["interval"]["high"]]
+    """Of the interval of a WER in percent; where there is none, the rate itself."""
+    interval = metrics["interval"] or {"low": metrics["wer"], "high": metrics["wer"]}
+    return [100 * interval["low"], 100 * interval["high"]]
 
 
 def _read_log(folder: Path) -> list[dict[str, Any]]:

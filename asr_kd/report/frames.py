@@ -175,8 +175,7 @@ def _against(system: Measured, baseline: Measured, teacher: Measured, seed: int)
         draws = bootstrap_rates(np.stack([mine, theirs], 1), system.frames, generator(seed, "frames", metric))
         value = float((mine.sum() - theirs.sum()) / system.frames.sum())
         gain[metric] = None
-        if len(mine) > 1:  # of one speaker there is no interval
-            difference = interval(value, draws[:, 0] - draws[:, 1], len(mine))
+        if difference := interval(value, draws[:, 0] - draws[:, 1], len(mine)):
             # Errors are counted, and accuracy is shown.
             gain[metric] = asdict(_negated(difference) if metric == "accuracy" else difference)
         share = gap_closed_interval(

@@ -3,17 +3,66 @@
 from collections.abc import Mapping
 from typing import Any
 
+from asr_kd.significance.power import LEVEL
+
 SMALL_P = 0.001
 
 
+def answer(report: Mapping[str, Any]) -> list[str]:
+    """Whether the first student that learnt from soft targets lost anything, in words and in frames.
+
+    Args:
+        report: the content of ``report.json`` so far.
+    """
+    students = taught_students(report)
+    if not students:
+        return []
+    name = students[0]["name"]
+    pair = _pair_of(name, report)
+    words = _words_lost(pair) if pair else "Words: one utterance cannot tell."
+    frames = _frames_lost(report["gap_closed"].get(name, {}))
+    return [words, *([frames] if frames else [])]
+
+
+def _words_lost(pair: Mapping[str, Any]) -> str:
+    low, high = (100 * pair["difference"][end] for end in ("low", "high"))
+    if low == high == 0:
+        return f"Words: no; as many errors as the {_baseline(pair)} in every utterance."
+    if high <= 0:
+        return f"Words: no; {-high:.1f} to {-low:.1f} points of WER below the {_baseline(pair)}."
+    if low > 0 and is_clear(pair):
+        return f"Words: yes, {low:.1f} to {high:.1f} points of WER against the {_baseline(pair)}."
+    return (
+        f"Words: no loss that {pair['words']:,} words can show, and at most {high:.1f} points of WER against "
+        f"the {_baseline(pair)} (95 % interval)."
+    )
+
+
+def _frames_lost(gap: Mapping[str, Any]) -> str:
+    ends = gap.get("intervals", {}).get("frame_accuracy")
+    if ends is None:
+        return ""
+    low, high = 100 * ends["low"], 100 * ends["high"]
+    if high < 100:
+        return f"Frames: yes, {100 - high:.0f} to {100 - low:.0f} % of the ensemble's gain in accuracy."
+    if low > 100:
+        return "Frames: no; accuracy is above the ensemble's."
+    return f"Frames: no clear loss; {low:.0f} to {high:.0f} % of the ensemble's gain in accuracy is kept."
+
+
 def sentences(report: Mapping[str, Any]) -> list[str]:
-    """One sentence about each student with a teacher, and one about what the test part could show.
+    """One sentence about each student with a teacher, about the ensemble, and about what test could show.
 
     Args:
         report: the content of ``report.json`` so far.
     """
     systems = {system["name"]: system for system in report["systems"]}
     found = [_student(student["name"], report, systems) for student in taught_students(report)]
+    found += [
+        difference_in_words(pair, "The WER of the ensemble itself") + "."
+        for pair in report["comparisons"]
+        if systems[pair["system"]]["kind"] == "ensemble"
+    ]
     pairs = report["pairs"] or report["comparisons"]
     smallest = max((100 * pair["detectable"] for pair in pairs), default=0.0)
     if round(smallest, 1) > 0:  # 0: outputs that are the same everywhere
@@ -32,11 +81,20 @@ def taught_students(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [student for student in students if settings[student["name"]]["soft_weight"] > 0]
 
 
+def _pair_of(name: str, report: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """A student against the ensemble, or where there is none against the mean single network."""
+    pairs = (*report["pairs"], *report["comparisons"])
+    return next((pair for pair in pairs if pair["system"] == name), None)
+
+
 def _student(name: str, report: Mapping[str, Any], systems: Mapping[str, Any]) -> str:
     called = name if "student" in name else f"student {name}"
     kept = _kept(report["gap_closed"].get(name, {}))
-    pair = next(pair for pair in (*report["pairs"], *report["comparisons"]) if pair["system"] == name)
-    if kept:
+    pair = _pair_of(name, report)
+    if pair is None:
+        rate = f"is {100 * systems[name]['metrics']['test']['wer']:.1f} %"
+        sentence = f"The {called} {kept}; its WER {rate}" if kept else f"The WER of the {called} {rate}"
+    elif kept:
         sentence = f"The {called} {kept}; {difference_in_words(pair)}"
     else:
         sentence = difference_in_words(pair, f"The WER of the {called}")
@@ -60,14 +118,31 @@ def _kept(gap: Mapping[str, Any]) -> str | None:
 def difference_in_words(pair: Mapping[str, Any], subject: str = "its WER") -> str:
     """E.g. "its WER is 0.3 points above the ensemble's, interval -0.4 to 1.0: not distinguishable"."""
     difference = {key: 100 * value for key, value in pair["difference"].items()}
-    baseline = "mean single network" if pair["baseline"] == "mean_single" else pair["baseline"]
     size = abs(difference["value"])
-    place = f"{size:.1f} points {'above' if difference['value'] > 0 else 'below'} the {baseline}'s"
+    place = f"{size:.1f} points {'above' if difference['value'] > 0 else 'below'} the {_baseline(pair)}'s"
     if round(size, 1) == 0:
-        place = f"that of the {baseline} to 0.1 points"
-    verdict = "distinguishable" if pair["distinguishable"] else "not distinguishable"
+        place = f"that of the {_baseline(pair)} to 0.1 points"
     ends = f"{difference['low']:.1f} to {difference['high']:.1f}"
-    return f"{subject} is {place}, interval {ends}: {verdict}"
+    return f"{subject} is {place}, interval {ends}: {verdict(pair)}"
+
+
+def _baseline(pair: Mapping[str, Any]) -> str:
+    name: str = pair["baseline"]
+    return "mean single network" if name == "mean_single" else name
+
+
+def is_clear(pair: Mapping[str, Any]) -> bool:
+    """Whether a difference is distinguishable and stays so when it is corrected for several comparisons."""
+    return bool(pair["distinguishable"] and pair["p_holm"] < LEVEL)
+
+
+def verdict(pair: Mapping[str, Any]) -> str:
+    """What a comparison says, in as few words as are true."""
+    if not pair["distinguishable"]:
+        return "not distinguishable"
+    if is_clear(pair):
+        return "distinguishable"
+    return "not distinguishable once corrected for all comparisons"
 
 
 def _speed(name: str, systems: Mapping[str, Any]) -> str:
@@ -78,7 +153,10 @@ def _speed(name: str, systems: Mapping[str, Any]) -> str:
     share = student["parameters"] / ensemble["parameters"]
     text = f"; it has {100 * share:.0f} % of the ensemble's parameters"
     if "rtf" in ensemble and "rtf" in student:
-        text += f" and is {ensemble['rtf']['total'] / student['rtf']['total']:.1f} times as fast"
+        gain = ensemble["rtf"]["total"] / student["rtf"]["total"]
+        text += (
+            f" and is {gain:.1f} times as fast" if gain >= 1 else f" and takes {1 / gain:.1f} times as long"
+        )
     return text
 
 

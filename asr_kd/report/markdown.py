@@ -21,6 +21,7 @@ def render(report: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
     blocks = [
         f"# {report['recipe']}: word error rates",
         *_synthetic(report),
+        *([f"**Did we lose anything?** {' '.join(report['answer'])}"] if report["answer"] else []),
         "\n".join(f"- {sentence}" for sentence in report["headline"]),
         f"Language model `{report['lm']}`. Acoustic scale and beam were tuned on dev for each system, "
         "frozen, and test was decoded once. "
@@ -72,13 +73,17 @@ def _part_table(report: Mapping[str, Any], part: str) -> str:
 
 
 def _rate(metrics: Mapping[str, Any]) -> tuple[str, str]:
-    interval = metrics["interval"]
-    return percent(metrics["wer"]), f"{percent(interval['low'])} - {percent(interval['high'])}"
+    return percent(metrics["wer"]), ends(metrics["interval"])
 
 
 def _frames(metrics: Mapping[str, Any]) -> tuple[str, str]:
     entropy = metrics["cross_entropy"]
     return percent(metrics["frame_accuracy"]), "-" if entropy is None else f"{entropy:.3f}"
+
+
+def ends(interval: Mapping[str, Any] | None) -> str:
+    """Of an interval of rates; a dash where there is none."""
+    return f"{percent(interval['low'])} - {percent(interval['high'])}" if interval else "-"
 
 
 def percent(fraction: float | None) -> str:
@@ -90,11 +95,12 @@ def _note(report: Mapping[str, Any]) -> str:
     units = "; ".join(
         f"on {part} {_UNIT_NOTE[metrics['interval']['by']]}"
         for part, metrics in report["mean_single"]["metrics"].items()
+        if metrics["interval"]
     )
     return (
-        f"Intervals: 95 % bootstrap, {units}. Frame accuracy and cross entropy (nats a frame) "
-        "are against the labels of stage align; the GMM's posteriors are those of Bayes' rule. Not final: "
-        "utterances whose best path ended in no final state."
+        f"Intervals: 95 % bootstrap, {units or 'none: one utterance has none'}. Frame accuracy and cross "
+        "entropy (nats a frame) are against the labels of stage align; the GMM's posteriors are those of "
+        "Bayes' rule. Not final: utterances whose best path ended in no final state."
     )
 
 
@@ -115,17 +121,21 @@ def _comparisons(report: Mapping[str, Any]) -> list[str]:
         blocks += ["## Against the mean single network", _comparison_table(report["comparisons"])]
     if report["pairs"]:
         blocks += ["## Students against the ensemble", _comparison_table(report["pairs"])]
-    if not blocks:
-        return []
-    by = (report["comparisons"] or report["pairs"])[0]["by"]
-    return [
-        *blocks,
-        f"Test, paired by {by}: bootstrap interval; probability that the system is better; p of the exact "
-        "two-sided sign-flip test and of MAPSSWE (matched pairs of sentence segments), each with its Holm "
-        "correction for all comparisons here. An interval that holds 0 decides nothing. Detectable: the "
-        "smallest true difference that is found 4 times out of 5.",
-        *(f"> **Caution.** {caution}" for caution in report["cautions"]),
-    ]
+    if report["compressed"]:
+        baseline = report["compressed"][0]["baseline"].replace("mean_single", "mean single network")
+        blocks += [
+            f"## Compressed networks against the {baseline}",
+            _comparison_table(report["compressed"]),
+        ]
+    if blocks:
+        blocks.append(
+            f"Test, paired by {report['comparisons'][0]['by']}: bootstrap interval; probability that the "
+            "system is better; p of the exact two-sided sign-flip test and of MAPSSWE (matched pairs of "
+            "sentence segments), each with its Holm correction: students and ensemble are one family, "
+            "compressed networks another. An interval that holds 0 decides nothing. Detectable: the smallest "
+            "true difference that is found 4 times out of 5."
+        )
+    return [*blocks, *(f"> **Caution.** {caution}" for caution in report["cautions"])]
 
 
 def _comparison_table(entries: Sequence[Mapping[str, Any]]) -> str:

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from omegaconf import OmegaConf
 
 from asr_kd.report.alignment_grid import DELETION, INSERTION, SUBSTITUTION, grid, kinds
-from asr_kd.report.headline import difference_in_words, p_in_words
+from asr_kd.report.headline import difference_in_words, p_in_words, verdict
 from asr_kd.report.markdown import percent
 from asr_kd.report.theme import DARK, LIGHT, system_colours, variables
 from asr_kd.scoring.wer import Alignment
@@ -33,6 +33,8 @@ def render(template: str, systems: Mapping[str, str], **content: Any) -> str:
         "points": lambda difference: f"{100 * difference:+.2f}",
         "p": p_in_words,
         "in_words": difference_in_words,
+        "verdict": verdict,
+        "unbroken": lambda text: text.replace(" %", "\N{NO-BREAK SPACE}%"),
         "yaml": lambda settings: OmegaConf.to_yaml(OmegaConf.create(settings)),
         "error_kinds": _error_kinds,
     }

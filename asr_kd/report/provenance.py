@@ -14,10 +14,22 @@ from asr_kd import __version__
 from asr_kd.artifacts import finished
 from asr_kd.config import Config
 from asr_kd.config.stages import STAGES, stage_settings
-from asr_kd.layout import targets_folder, transfer_folders
+from asr_kd.distillation.weights import weights_folder
+from asr_kd.layout import sets_folder, targets_folder, transfer_folders
 from asr_kd.report.results import Results
 
-_PACKAGES = ("numpy", "scipy", "torch", "kaldi-hmm-gmm", "kaldi-decoder", "kaldifst", "jiwer", "kaldialign")
+_PACKAGES = (
+    "numpy",
+    "scipy",
+    "torch",
+    "kaldi-hmm-gmm",
+    "kaldi-decoder",
+    "kaldifst",
+    "jiwer",
+    "kaldialign",
+    "librosa",
+    "matplotlib",
+)
 
 
 def provenance(config: Config, work: Path, results: Results) -> dict[str, Any]:
@@ -84,6 +96,10 @@ def _fingerprints(config: Config, work: Path, results: Results) -> dict[str, str
         parts = ("train", *(one.name for one in transferred))
         kinds = dict.fromkeys(student.teachers for student in config.distill.students.values())
         folders += [targets_folder(work, part, teachers) for teachers in kinds for part in parts]
+    if config.distill.average == "log-linear":
+        folders.append(weights_folder(work))
+    if results.of_kind("specialists"):
+        folders.append(sets_folder(work))
     if results.bench:
         folders += [work / "bench", work / "bench-deployed"]
     found = [artifact for folder in folders for artifact in finished(folder)]

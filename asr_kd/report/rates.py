@@ -29,17 +29,18 @@ def error_rates(seed: int, results: Results, lm: str) -> dict[str, dict[str, Any
             found = interval(counts["wer"], samples[:, place], len(words))
             known = out_of_vocabulary(entry.alignments[part].values(), results.vocabulary[lm])
             rates[entry.system.name][part] = counts | {
-                "interval": interval_json(found) | {"by": by},
+                "interval": interval_json(found, by=by),
                 "out_of_vocabulary": known.to_json(),
             }
         members = errors[:, results.members]
         mean = float(members.sum() / members.shape[1])
-        found = interval(mean / words.sum(), samples[:, results.members].mean(axis=1), len(words))
+        wer = mean / float(words.sum())
+        found = interval(wer, samples[:, results.members].mean(axis=1), len(words))
         rates["mean_single"][part] = {
-            "wer": found.value,
+            "wer": wer,
             "errors": mean,
             "words": int(words.sum()),
-            "interval": interval_json(found) | {"by": by},
+            "interval": interval_json(found, by=by),
         }
     return rates
 
@@ -105,10 +106,10 @@ def gap_closed(
 
 def _gap_intervals(
     seed: int, results: Results, student: Decoded, ensemble: Decoded
-) -> dict[str, dict[str, float] | None]:
+) -> dict[str, dict[str, Any] | None]:
     members = [results.headline[place].frame_counts("test") for place in results.members]
     test_set = results.test_sets["test"]
-    found: dict[str, dict[str, float] | None] = {}
+    found: dict[str, dict[str, Any] | None] = {}
     counts = [student.frame_counts("test"), ensemble.frame_counts("test"), *members]
     if any(one is None for one in counts):
         return dict.fromkeys(FRAME_MEASURES)
@@ -124,13 +125,13 @@ def _gap_intervals(
             by_unit[0][:, 0],
             generator(seed, "report", "gap", student.system.name, name),
         )
-        found[name] = interval_json(closed) if closed else None
+        found[name] = interval_json(closed)
     return found
 
 
-def interval_json(found: Interval) -> dict[str, Any]:
-    """The ends of an interval."""
-    return {"low": found.low, "high": found.high}
+def interval_json(found: Interval | None, **further: Any) -> dict[str, Any] | None:
+    """The ends of an interval and what is further said of it; None where there is none."""
+    return {"low": found.low, "high": found.high, **further} if found else None
 
 
 def _mean(values: list[float | None]) -> float | None:

@@ -17,6 +17,8 @@ from asr_kd.features.store import open_part
 from asr_kd.hmm import GmmHmm
 from asr_kd.hmm.word_times import WordTime, word_times
 from asr_kd.progress import say
+from asr_kd.report.breakdown import ERROR_KINDS
+from asr_kd.report.figures import CONFUSED_PHONES, CURVES, DIFFERENCES
 from asr_kd.report.page import changed_utterances
 from asr_kd.report.page import render as render_page
 from asr_kd.report.results import Decoded, Results
@@ -25,6 +27,7 @@ from asr_kd.report.theme import inline_svg
 
 PART = "test"
 SPECTROGRAMS = 16  # of the utterances that changed most
+SPEAKERS = 60
 
 
 def render(
@@ -33,6 +36,7 @@ def render(
     report: Mapping[str, Any],
     results: Results,
     drawn: Mapping[str, tuple[str, Figure]],
+    model: GmmHmm | None,
 ) -> str:
     """One self-contained HTML file.
 
@@ -42,11 +46,11 @@ def render(
         report: the content of ``report.json``.
         results: what it was made from.
         drawn: names and figures by caption.
+        model: for the times of words, from `alignment_model`.
     """
     systems = {system["name"]: system["kind"] for system in report["systems"]}
     compared = {entry.system.name: entry.alignments[PART] for entry in side_by_side(results)}
     speakers = {utterance.id: utterance.speaker for utterance in results.utterances[PART]}
-    model = _alignment_model(config, work)
     students = [name for name, kind in systems.items() if kind == "student"]
     return render_page(
         "report.html",
@@ -54,11 +58,18 @@ def render(
         report=report,
         names=list(systems),
         first_student=next(iter(students), ""),
+        ensemble="ensemble" in systems.values(),
+        by=results.test_sets[PART].by,
         timed=any("rtf" in system for system in report["systems"]),
         compared=list(compared),
         figures={
             caption: Markup(inline_svg(figure, name, caption)) for caption, (name, figure) in drawn.items()
         },
+        first_figures=[caption for caption in drawn if caption.startswith(DIFFERENCES)],
+        curves=[caption for caption in drawn if caption.startswith(CURVES)],
+        phone_figures=[caption for caption in drawn if caption.startswith(CONFUSED_PHONES)],
+        speakers=speaker_rows(report),
+        speakers_shown=SPEAKERS,
         utterances=changed_utterances(compared, speakers, _Pictures(config, work, results, model)),
         senone=_senone_names(model),
     )
@@ -69,6 +80,32 @@ def side_by_side(results: Results) -> list[Decoded]:
     members = sorted(results.of_kind("member"), key=lambda entry: entry.errors(PART).sum())
     typical = members[(len(members) - 1) // 2]
     return [typical, *results.of_kind("ensemble"), *results.of_kind("student")]
+
+
+def speaker_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Of every system and speaker: words, errors, WER, and its difference from the ensemble's."""
+    kinds = {system["name"]: system["kind"] for system in report["systems"]}
+    ensemble = next((name for name, kind in kinds.items() if kind == "ensemble"), None)
+    spoken = [row for row in report["speakers"] if row["words"]]
+    ordered = sorted(spoken, key=lambda row: -sum(row["errors"].values()))
+    worst = {row["speaker"] for row in ordered[:SPEAKERS]}
+    most = max((count / row["words"] for row in spoken for count in row["errors"].values()), default=0) or 1
+    return [
+        {
+            "speaker": row["speaker"],
+            "system": name,
+            "words": row["words"],
+            "wer": row["errors"][name] / row["words"],
+            "share": row["errors"][name] / row["words"] / most,
+            "difference": (row["errors"][name] - row["errors"][ensemble]) / row["words"]
+            if ensemble
+            else None,
+            **{kind: row[kind][name] for kind in ("errors", *ERROR_KINDS)},
+        }
+        for name in kinds
+        for row in spoken
+        if row["speaker"] in worst
+    ]
 
 
 class _Pictures:
@@ -114,7 +151,7 @@ def _lexicon(path: Path) -> Lexicon:
     return Lexicon.read(path)
 
 
-def _alignment_model(config: Config, work: Path) -> GmmHmm | None:
+def alignment_model(config: Config, work: Path) -> GmmHmm | None:
     """The recipe's own; none where labels and graph came from elsewhere."""
     folder = work / "align" / "model"
     return GmmHmm.load(folder) if folder.is_dir() and not config.align.hclg else None

@@ -83,9 +83,9 @@ class Results:
         """The places of the ensemble's members in every list of systems."""
         return [place for place, entry in enumerate(self.headline) if entry.system.kind == "member"]
 
-    def of_kind(self, kind: str) -> list[Decoded]:
-        """The systems of a kind, with the language model of the headline."""
-        return [entry for entry in self.headline if entry.system.kind == kind]
+    def of_kind(self, *kinds: str) -> list[Decoded]:
+        """The systems of some kinds, with the language model of the headline."""
+        return [entry for entry in self.headline if entry.system.kind in kinds]
 
     @cached_property
     def test_sets(self) -> dict[str, TestSet]:

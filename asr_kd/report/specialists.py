@@ -14,7 +14,7 @@ import numpy as np
 from asr_kd.artifacts import replace_file
 from asr_kd.distillation.quality import QUALITY_FILE, Sums
 from asr_kd.seeding import generator
-from asr_kd.significance.bootstrap import Interval, bootstrap_rates, interval
+from asr_kd.significance.bootstrap import bootstrap_rates, interval
 
 TABLE_FILE, DATA_FILE = "specialists.md", "specialists.json"
 SYSTEM = "specialists"
@@ -66,7 +66,7 @@ def covering_rows(system: Covered, generalist: Covered, seed: int) -> list[dict[
                 "frames": int(frames.sum()),
                 "accuracy_generalist": float(theirs.sum() / frames.sum()),
                 "change_in_correct": int(mine.sum() - theirs.sum()),
-                "accuracy_change": asdict(gained),
+                "accuracy_change": gained,
             }
         )
     return rows
@@ -84,7 +84,7 @@ def _system_row(system: Covered, generalist: Covered, seed: int, name: str) -> d
             draws = generator(seed, "specialists", name, where, metric)
             row[where]["frames"] = int(frames.sum())
             row[where][metric] = float(mine.sum() / frames.sum())
-            row[where][f"{metric}_change"] = asdict(_difference(frames, mine, theirs, draws))
+            row[where][f"{metric}_change"] = _difference(frames, mine, theirs, draws)
     return row
 
 
@@ -104,10 +104,12 @@ def _paired(
 
 def _difference(
     frames: np.ndarray, mine: np.ndarray, theirs: np.ndarray, random: np.random.Generator
-) -> Interval:
+) -> dict[str, float] | None:
+    """With its interval by speaker; None where there is but one."""
     draws = bootstrap_rates(np.stack([mine, theirs], 1), frames, random)
     value = float((mine.sum() - theirs.sum()) / frames.sum())
-    return interval(value, draws[:, 0] - draws[:, 1], len(frames))
+    found = interval(value, draws[:, 0] - draws[:, 1], len(frames))
+    return asdict(found) if found else None
 
 
 def _markdown(content: Mapping[str, Any]) -> str:
@@ -150,6 +152,8 @@ def _cells(row: Mapping[str, Any], metric: str, scale: float, digits: int) -> tu
     return f"{scale * row[metric]:.{digits}f}", _change(row[f"{metric}_change"], scale, digits)
 
 
-def _change(found: Mapping[str, float], scale: float, digits: int) -> str:
+def _change(found: Mapping[str, float] | None, scale: float, digits: int) -> str:
+    if found is None:
+        return ""
     value, low, high = (scale * found[key] for key in ("value", "low", "high"))
     return f"{value:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"

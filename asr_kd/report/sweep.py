@@ -2,17 +2,21 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from asr_kd.artifacts import MANIFEST, Artifact, replace_file
+from asr_kd.artifacts import MANIFEST, Artifact, finished, replace_file
 from asr_kd.report.frames import DATA_FILE, METRICS
+from asr_kd.report.theme import LIGHT, STUDENTS, STYLE
 
 TABLE_FILE, JSON_FILE, PICTURE_FILE = "sweep.md", "sweep.json", "sweep.png"
-_ENDS = {"mean single": "tab:blue", "ensemble": "tab:green"}
+_ENDS = {"mean single": "member", "ensemble": "ensemble"}  # and their colours
+_PANELS = (("test accuracy", 100), ("test cross_entropy", 1), ("wer", 100))
 
 
 def write(folder: Path, runs: Sequence[tuple[Mapping[str, str], Path]]) -> None:
@@ -28,7 +32,29 @@ def write(folder: Path, runs: Sequence[tuple[Mapping[str, str], Path]]) -> None:
     with replace_file(folder / TABLE_FILE) as temporary:
         temporary.write_text(_markdown(rows), encoding="utf-8")
     with replace_file(folder / PICTURE_FILE) as temporary:
-        _picture(rows).savefig(temporary, dpi=100, format="png", metadata={"Software": None})
+        picture(rows).savefig(temporary, dpi=100, format="png", metadata={"Software": None})
+
+
+def temperature_sweeps(work: Path) -> dict[str, list[dict[str, Any]]]:
+    """The rows of the sweeps below `work` over a temperature, by name; only those with today's members."""
+    found = {}
+    for path in sorted((work / "sweeps").glob(f"*/{JSON_FILE}")):
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        swept = any(_is_temperature(key) for row in rows for key in row["swept"])
+        if swept and _same_members(path.parent, work):
+            found[path.parent.name] = rows
+    return found
+
+
+def _is_temperature(setting: str) -> bool:
+    return setting.rsplit(".", maxsplit=1)[-1] == "temperature"
+
+
+def _same_members(folder: Path, work: Path) -> bool:
+    """Whether the members of all runs in a sweep's `folder` are those of `work`."""
+    ours = {artifact.path.name: artifact.digest for artifact in finished(work / "train")}
+    members = [Artifact(manifest.parent) for manifest in folder.glob(f"*/train/member-*/{MANIFEST}")]
+    return bool(members) and all(own.digest == ours.get(own.path.name) for own in members)
 
 
 def collect(runs: Sequence[tuple[Mapping[str, str], Path]]) -> list[dict[str, Any]]:
@@ -139,37 +165,53 @@ def _cell(metric: Mapping[str, Any] | None, scale: float, digits: int) -> str:
     return f"{scale * metric['value']:.{digits}f}{spread}"
 
 
-def _picture(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Test accuracy and cross entropy over the first swept setting, a line for each value of the others."""
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    panels = zip(figure.subplots(1, 2), (("test accuracy", 100), ("test cross_entropy", 1)), strict=True)
-    settings = list(dict.fromkeys(key for row in rows for key in row["swept"])) or ["system"]
-    students = [row for row in rows if row["kind"] in {"student", "control"}]
-    values = list(dict.fromkeys(row["swept"].get(settings[0], "") for row in students))
-    for axes, (metric, scale) in panels:
-        lines: dict[str, dict[str, Any]] = {}
-        for row in students:
-            others = [
-                f"{key.split('.')[-1]} {row['swept'][key]}" for key in settings[1:] if key in row["swept"]
-            ]
-            line = lines.setdefault(", ".join([row["system"], *others]), {})
-            line[row["swept"].get(settings[0], "")] = row[metric]
-        for label, points in lines.items():
-            places = [values.index(value) for value in points]
-            heights = [scale * point["value"] for point in points.values()]
-            errors = [scale * (point["spread"] or 0.0) for point in points.values()]
-            axes.errorbar(places, heights, errors, marker="o", capsize=3, label=label)
-        _draw_ends(axes, rows, metric, scale)
-        axes.set_xticks(range(len(values)), values)
-        axes.set(xlabel=settings[0], ylabel=f"{metric.replace('_', ' ')}{' (%)' if scale == 100 else ''}")
-    if figure.axes[0].get_legend_handles_labels()[0]:  # there may be no student
-        figure.axes[0].legend(fontsize="small")
+def picture(rows: Sequence[Mapping[str, Any]], width: float | None = None) -> Figure:
+    """Students on test over one swept setting, a line for each value of the others.
+
+    Args:
+        rows: from `collect`.
+        width: in inches, of panels below each other; none: side by side.
+    """
+    panels = [(metric, scale) for metric, scale in _PANELS if any(row[metric] for row in rows)]
+    count = len(panels)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(width, 0.4 + 2.4 * count) if width else (5 * count, 4), layout="constrained")
+        places = figure.subplots(*((count, 1) if width else (1, count)), squeeze=False).flat
+        for axes, (metric, scale) in zip(places, panels, strict=True):
+            _draw_panel(axes, rows, metric, scale)
+        if figure.axes[0].get_legend_handles_labels()[0]:  # there may be no student
+            figure.axes[0].legend(fontsize="small")
     return figure
+
+
+def _draw_panel(axes: Any, rows: Sequence[Mapping[str, Any]], metric: str, scale: float) -> None:
+    settings = list(dict.fromkeys(key for row in rows for key in row["swept"])) or ["system"]
+    first = next((key for key in settings if _is_temperature(key)), settings[0])
+    students = [row for row in rows if row["kind"] in {"student", "control"}]
+    values = list(dict.fromkeys(row["swept"].get(first, "") for row in students))
+    lines: dict[str, dict[str, Any]] = {}
+    for row in students:
+        others = [
+            f"{key.split('.')[-1]} {row['swept'][key]}"
+            for key in settings
+            if key != first and key in row["swept"]
+        ]
+        line = lines.setdefault(", ".join([row["system"], *others]), {})
+        if row[metric] is not None:
+            line[row["swept"].get(first, "")] = row[metric]
+    for (label, points), colour in zip(lines.items(), cycle(STUDENTS)):
+        places = [values.index(value) for value in points]
+        heights = [scale * point["value"] for point in points.values()]
+        errors = [scale * (point["spread"] or 0.0) for point in points.values()]
+        axes.errorbar(places, heights, errors, marker="o", capsize=3, label=label, color=LIGHT[colour])
+    _draw_ends(axes, rows, metric, scale)
+    axes.set_xticks(range(len(values)), values)
+    axes.set(xlabel=first, ylabel=f"{metric.replace('_', ' ')}{' (%)' if scale == 100 else ''}")
 
 
 def _draw_ends(axes: Any, rows: Sequence[Mapping[str, Any]], metric: str, scale: float) -> None:
     """Dotted lines for the mean single and the ensemble, where they are the same in all runs."""
     for name, colour in _ENDS.items():
-        heights = {row[metric]["value"] for row in rows if row["system"] == name}
+        heights = {row[metric]["value"] for row in rows if row["system"] == name and row[metric]}
         if len(heights) == 1:
-            axes.axhline(scale * heights.pop(), color=colour, linestyle=":", label=name)
+            axes.axhline(scale * heights.pop(), color=LIGHT[colour], linestyle=":", label=name)

@@ -30,6 +30,8 @@ LIGHT = {
     "student-3": "#8250de",
     "student-4": "#9a6701",
     "student-5": "#bf3988",
+    "student-6": "#7d5a50",
+    "student-7": "#4b4fc4",
     "substitution": "#ffe3b0",
     "deletion": "#ffd3d0",
     "insertion": "#d3e7ff",
@@ -50,11 +52,13 @@ DARK = {
     "student-3": "#bc8cfe",
     "student-4": "#d2a021",
     "student-5": "#f778b9",
+    "student-6": "#c8a69b",
+    "student-7": "#9da2ff",
     "substitution": "#5c4309",
     "deletion": "#67221f",
     "insertion": "#143d6b",
 }
-STUDENTS = ("student", "student-2", "student-3", "student-4", "student-5")
+STUDENTS = ("student", *(f"student-{number}" for number in range(2, 8)))
 STYLE: dict[Any, Any] = {
     "font.size": 9,
     "font.family": "sans-serif",

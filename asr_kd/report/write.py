@@ -6,9 +6,11 @@ from pathlib import Path
 from asr_kd import artifacts
 from asr_kd.config import Config
 from asr_kd.report import markdown, recipe_page
+from asr_kd.report.breakdown import ERROR_KINDS
 from asr_kd.report.contents import build
 from asr_kd.report.figures import figures, write_pictures
 from asr_kd.report.results import Results, load_results
+from asr_kd.scoring.wer import Alignment
 
 UTTERANCES_FILE = "utterances.jsonl"
 
@@ -20,7 +22,8 @@ def write(config: Config, work: Path) -> None:
         AsrKdError: a system has not been decoded.
     """
     results = load_results(config, work)
-    content = build(config, work, results)
+    model = recipe_page.alignment_model(config, work)
+    content = build(config, work, results, model.senone_phones() if model else ())
     made_from = artifacts.fingerprint(
         "report", {"seed": config.seed, "lm": results.lm}, content["provenance"]["fingerprints"]
     )
@@ -29,7 +32,7 @@ def write(config: Config, work: Path) -> None:
         (folder / "report.json").write_text(text + "\n", encoding="utf-8")
         _write_utterances(folder / UTTERANCES_FILE, results)
         drawn = figures(content, _single_models(results))
-        page = recipe_page.render(config, work, content, results, drawn)
+        page = recipe_page.render(config, work, content, results, drawn, model)
         (folder / "report.html").write_text(page, encoding="utf-8")
         pictures = write_pictures(folder, drawn)
         (folder / "report.md").write_text(markdown.render(content, pictures), encoding="utf-8")
@@ -57,5 +60,13 @@ def _write_utterances(path: Path, results: Results) -> None:
                 "speaker": utterance.speaker,
                 "text": utterance.text,
                 "hypotheses": hypotheses,
+                "errors": {
+                    entry.system.name: _errors(entry.alignments["test"][utterance.id])
+                    for entry in results.headline
+                },
             }
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _errors(alignment: Alignment) -> dict[str, int]:
+    return {kind: getattr(alignment.counts, kind) for kind in ERROR_KINDS}

@@ -82,7 +82,8 @@ class Alignment:
             if said is None:
                 errors[2 * words] += 1
             else:
-                errors[2 * words + 1] = said != recognised
+                if said != recognised:
+                    errors[2 * words + 1] = 1
                 words += 1
         return errors
 
@@ -109,16 +110,26 @@ def align_words(
             f"{len(unpaired)} utterances have no reference or no hypothesis, first {unpaired[0]!r} "
             f"(no {lacks}); decode exactly the utterances that are scored"
         )
-    if not references:
-        return {}
-    ids = list(references)
-    aligned = jiwer.process_words(
-        [" ".join(references[name]) for name in ids], [" ".join(hypotheses[name]) for name in ids]
-    )
+    # Most utterances of a good system are right: there is nothing to search for in them.
+    wrong = [name for name, words in references.items() if list(words) != list(hypotheses[name])]
+    chunks = dict(zip(wrong, _chunks(references, hypotheses, wrong), strict=True))
     return {
-        name: _most_right(references[name], hypotheses[name], chunks)
-        for name, chunks in zip(ids, aligned.alignments, strict=True)
+        name: _most_right(words, hypotheses[name], chunks[name])
+        if name in chunks
+        else Alignment(tuple(zip(words, words, strict=True)))
+        for name, words in references.items()
     }
+
+
+def _chunks(
+    references: Mapping[str, Sequence[str]], hypotheses: Mapping[str, Sequence[str]], ids: Sequence[str]
+) -> list[list[jiwer.AlignmentChunk]]:
+    if not ids:
+        return []
+    found: list[list[jiwer.AlignmentChunk]] = jiwer.process_words(
+        [" ".join(references[name]) for name in ids], [" ".join(hypotheses[name]) for name in ids]
+    ).alignments
+    return found
 
 
 def count_errors(

@@ -90,7 +90,7 @@ def compare(
     generator: np.random.Generator,
     baseline_systems: int = 1,
     slots: tuple[Sequence[np.ndarray], Sequence[np.ndarray]] | None = None,
-) -> Comparison:
+) -> Comparison | None:
     """All statistics of a pair.
 
     Args:
@@ -101,18 +101,21 @@ def compare(
         baseline_systems: of how many systems the baseline is the mean.
         slots: errors in their places, of the system and of the baseline, for MAPSSWE.
 
-    Raises:
-        AsrKdError: there is but one utterance.
+    Returns:
+        None where there is but one utterance: nothing can be resampled, and no sign flipped.
     """
     # Times the number of systems: whole numbers, and the same tests.
     scaled = np.stack([errors * baseline_systems, baseline], axis=1)
     value = float((scaled[:, 0].sum() - scaled[:, 1].sum()) / baseline_systems / test_set.words.sum())
     found: dict[str, tuple[Interval, np.ndarray]] = {}
-    for by in (BY_UTTERANCE, BY_SPEAKER) if test_set.speaker_count > 1 else (BY_UTTERANCE,):
+    for by in (BY_UTTERANCE, BY_SPEAKER):
         words = test_set.units(test_set.words, by)
         rates = bootstrap_rates(test_set.units(scaled, by), words, generator) / baseline_systems
         samples = rates[:, 0] - rates[:, 1]
-        found[by] = interval(value, samples, len(words)), samples
+        if around := interval(value, samples, len(words)):
+            found[by] = around, samples
+    if BY_UTTERANCE not in found:
+        return None
     chosen, samples = found[test_set.by]
     units = test_set.units(scaled, test_set.by)
     return Comparison(

@@ -47,7 +47,11 @@ def cautions(utterances: int, speakers: int | None, segments: int | None = None)
             f"Only {speakers} speakers (fewer than {FEW_SPEAKERS}): utterances are resampled instead, so "
             "the intervals hold for these speakers and say little about others."
         )
-    if utterances < FEW_UTTERANCES:
+    if utterances == 1:
+        found.append(
+            "There is but one utterance: it cannot be resampled, so there are no intervals and no tests."
+        )
+    elif utterances < FEW_UTTERANCES:
         found.append(
             f"Only {utterances} utterances (fewer than {FEW_UTTERANCES}): bootstrap intervals are rough."
         )

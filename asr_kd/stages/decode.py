@@ -26,7 +26,7 @@ from asr_kd.scoring.wer import ErrorCounts, count_errors, total
 from asr_kd.stages import given_frames
 
 PARTS = ("dev", "test")
-MOST_CONFUSED = 100  # pairs of senones that are kept for the report
+MOST_CONFUSED = 1000  # pairs of senones that are kept of every part
 
 
 def run(config: Config, work: Path) -> None:

@@ -12,7 +12,14 @@ from asr_kd.decoding.systems import recipe_systems
 from asr_kd.scoring.transcripts import read_references, write_transcripts
 from asr_kd.scoring.wer import count_errors, total
 
-FRAME_ACCURACY = {"gmm": 0.4, "member-0": 0.5, "member-1": 0.6, "ensemble": 0.65, "student": 0.625}
+FRAME_ACCURACY = {
+    "gmm": 0.4,
+    "member-0": 0.5,
+    "member-1": 0.6,
+    "ensemble": 0.65,
+    "student": 0.625,
+    "small": 0.55,
+}
 
 
 def write_decodings(config: Config, work: Path, wrong: Mapping[str, int]) -> None:

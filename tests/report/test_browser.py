@@ -78,7 +78,8 @@ def test_fits_the_window_without_complaints(browser: Any, report: Path, size: st
 
 def test_says_it_in_words_first(browser: Any, report: Path) -> None:
     page = Visit(browser, report).page
-    lead = page.locator("p.lead").first.inner_text()
+    assert page.locator("p.answer").first.inner_text().startswith("Words: no loss that ")
+    lead = page.locator("p.lead").first.inner_text().replace("\N{NO-BREAK SPACE}", " ")
     assert lead.startswith("The student keeps 75 %")
     assert "not distinguishable" in lead
     assert page.locator("svg.figure").count() >= 4
@@ -91,7 +92,7 @@ def test_sorts_by_a_column_up_and_down(browser: Any, report: Path) -> None:
     button = table.get_by_role("button", name=re.compile("errors"))
 
     def column() -> list[float]:
-        cells = table.locator("tbody td:nth-child(5)").all_inner_texts()
+        cells = table.locator("tbody td:nth-child(4)").all_inner_texts()
         return [float(cell) for cell in cells]
 
     button.click()
@@ -117,12 +118,42 @@ def test_filters_utterances_by_system_and_kind_of_error(browser: Any, report: Pa
     assert items.count() == 0
 
 
+def test_utterances_are_ordered_by_the_errors_of_a_system(browser: Any, report: Path) -> None:
+    page = Visit(browser, report).page
+    form = page.locator("form[data-list=changed]")
+
+    def errors(system: str) -> list[int]:
+        lines = page.locator("#changed .utterance .meta").all_inner_texts()
+        return [int(re.search(rf"{system} (\d+)", line)[1]) for line in lines]
+
+    given = errors("ensemble")
+    form.locator("select[name=order]").select_option("most errors")
+    form.locator("select[name=system]").select_option("ensemble")
+    assert errors("ensemble") == sorted(given, reverse=True) != given
+    form.locator("select[name=order]").select_option("most changed")
+    assert errors("ensemble") == given
+
+
 def test_filters_words_by_system(browser: Any, report: Path) -> None:
     page = Visit(browser, report).page
     rows = page.locator("#confused tbody tr:visible")
-    assert set(rows.locator("td:first-child").all_inner_texts()) == {"student"}
+    assert set(rows.locator("td:last-child").all_inner_texts()) == {"student"}
     page.locator("form[data-list=confused] select[name=system]").select_option("")
-    assert len(set(rows.locator("td:first-child").all_inner_texts())) == len(WRONG)
+    assert len(set(rows.locator("td:last-child").all_inner_texts())) == len(WRONG)
+
+
+def test_filters_speakers_by_system_and_kind_of_error(browser: Any, report: Path) -> None:
+    page = Visit(browser, report).page
+    rows = page.locator("#by-speaker tbody tr:visible")
+    form = page.locator("form[data-list=by-speaker]")
+    assert set(rows.locator("td:nth-child(2)").all_inner_texts()) == {"student"}
+    form.locator("select[name=kind]").select_option("insertion")
+    assert rows.count() == 0
+    form.locator("select[name=kind]").select_option("deletion")
+    form.locator("select[name=system]").select_option("")
+    assert set(rows.locator("td:nth-child(2)").all_inner_texts()) == set(WRONG)
+    form.locator("input[name=text]").fill("bob")
+    assert set(rows.locator("td:first-child").all_inner_texts()) <= {"bob"}
 
 
 def test_errors_are_marked_by_more_than_colour(browser: Any, report: Path) -> None:

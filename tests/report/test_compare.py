@@ -111,6 +111,20 @@ def test_reports_bring_their_reference(tmp_path: Path) -> None:
         compare_systems([f"{folder}:nobody"])
 
 
+@pytest.mark.parametrize("form", ["markdown", "html"])
+def test_one_utterance_is_compared_without_intervals(
+    tmp_path: Path, form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, text in {"ref": "u A B C", "base": "u A B", "new": "u A"}.items():
+        (tmp_path / name).write_text(f"{text}\n")
+    systems = [str(tmp_path / name) for name in ("base", "new")]
+    content = compare_systems(systems, tmp_path / "ref").content
+    assert [(system["errors"], system["interval"]) for system in content["systems"]] == [(1, None), (2, None)]
+    assert content["comparisons"] == []
+    assert cli.main(["compare", *systems, f"reference={tmp_path / 'ref'}", f"format={form}"]) == 0
+    assert "one utterance" in capsys.readouterr().out
+
+
 def test_errors_say_what_to_do(files: Path) -> None:
     base = str(files / "base.txt")
     with pytest.raises(AsrKdError, match="reference=FILE"):

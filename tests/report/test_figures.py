@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from asr_kd.hmm.word_times import WordTime
-from asr_kd.report.figures import figures, write_pictures
+from asr_kd.report.figures import alike_together, apart, figures, write_pictures
 from asr_kd.report.spectrogram import spectrogram
 from asr_kd.report.theme import LIGHT, inline_svg
 
@@ -24,8 +24,21 @@ def report() -> dict[str, Any]:
         "hot": {"temperature": 5.0, "soft_weight": 1.0},
         "control": {"temperature": 3.0, "soft_weight": 0.0},
     }
+    pairs = [
+        {"label": "AH", "found": "EH", "frames": 9},
+        {"label": "EH", "found": "AH", "frames": 4},
+        {"label": "S", "found": "Z", "frames": 3},
+        {"label": "Z", "found": "Z", "frames": 1},
+    ]
+    difference = {"value": 0.01, "low": 0.005, "high": 0.015}
+    pair = {"system": "warm", "baseline": "ensemble", "difference": difference, "distinguishable": True}
     return {
         "lm": "bigram",
+        "comparisons": [],
+        "pairs": [pair | {"p_holm": 0.01}, pair | {"system": "hot", "p_holm": 0.2}],
+        "compressed": [],
+        "confused_phones": {"warm": {"share": 0.6, "pairs": pairs}},
+        "temperature_sweeps": {},
         "systems": [
             system("member-0", "member", 0.07),
             system("ensemble", "ensemble", 0.05),
@@ -40,7 +53,13 @@ def report() -> dict[str, Any]:
 
 def test_a_picture_for_whatever_there_is(report: dict[str, Any], tmp_path: Path) -> None:
     drawn = figures(report, {})
-    assert list(drawn) == ["Word error rates", "Accuracy against speed", "Temperature"]
+    assert list(drawn) == [
+        "What is lost and what is not",
+        "Word error rates",
+        "Accuracy against speed",
+        "Temperature",
+        "Confused phones: warm",
+    ]
     files = write_pictures(tmp_path, drawn)
     assert all((tmp_path / file).stat().st_size > 5000 for file in files.values())
     svg = inline_svg(drawn["Temperature"][1], "temperature", "Temperature")
@@ -52,6 +71,7 @@ def test_a_picture_for_whatever_there_is(report: dict[str, Any], tmp_path: Path)
 def test_no_sweep_of_one_temperature_and_no_speed_unmeasured(report: dict[str, Any]) -> None:
     other = deepcopy(report)
     other["provenance"]["settings"]["distill"]["students"]["hot"]["temperature"] = 2.0
+    other["confused_phones"], other["pairs"] = {}, []
     for one in other["systems"]:
         del one["rtf"]
     assert list(figures(other, {})) == ["Word error rates"]
@@ -61,6 +81,37 @@ def test_controls_have_no_temperature(report: dict[str, Any]) -> None:
     rates, accuracies = figures(report, {})["Temperature"][1].axes
     assert {line.get_label() for line in rates.lines if line.get_marker() == "o"} == {"warm", "hot"}
     assert len(accuracies.lines) == 2
+
+
+def test_what_is_clear_is_filled(report: dict[str, Any]) -> None:
+    (axes,) = figures(report, {})["What is lost and what is not"][1].axes
+    points = [line for line in axes.lines if line.get_marker() == "o"]
+    assert [line.get_xdata()[0] for line in points] == pytest.approx([1.0, 1.0])
+    assert [line.get_markerfacecolor() == "none" for line in points] == [False, True]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["warm", "hot"]
+
+
+def test_names_of_equally_fast_systems_do_not_overlap(report: dict[str, Any]) -> None:
+    (axes,) = figures(report, {})["Accuracy against speed"][1].axes
+    heights = sorted(text.get_position()[1] for text in axes.texts)
+    assert len(heights) == 5
+    low, high = axes.get_ylim()
+    assert min(np.diff(heights)) > 0.06 * (high - low)
+
+
+def test_names_move_no_further_than_needed() -> None:
+    assert apart([1.0, 2.0, 4.0], 0.5) == [1.0, 2.0, 4.0]
+    assert apart([1.0, 1.0, 1.0], 0.5) == pytest.approx([0.5, 1.0, 1.5])
+
+
+def test_confused_phones_stand_together(report: dict[str, Any]) -> None:
+    pairs = report["confused_phones"]["warm"]["pairs"]
+    phones = alike_together([pairs])
+    assert abs(phones.index("AH") - phones.index("EH")) == abs(phones.index("S") - phones.index("Z")) == 1
+    (axes,) = figures(report, {})["Confused phones: warm"][1].axes
+    areas = [path.get_extents().width ** 2 for path in axes.collections[0].get_paths()]
+    assert areas == pytest.approx([pair["frames"] / 9 for pair in pairs if pair["label"] != pair["found"]])
+    assert alike_together([]) == []
 
 
 def test_words_stand_where_they_are_spoken() -> None:

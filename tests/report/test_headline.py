@@ -1,6 +1,8 @@
 from typing import Any
 
-from asr_kd.report.headline import sentences
+import pytest
+
+from asr_kd.report.headline import answer, sentences, verdict
 
 NOT_CLEAR = {"frame_accuracy": -34.0, "cross_entropy": 2.0, "intervals": {"frame_accuracy": None}}
 
@@ -9,12 +11,15 @@ def gap(value: float, low: float, high: float) -> dict[str, Any]:
     return {"frame_accuracy": value, "intervals": {"frame_accuracy": {"low": low, "high": high}}}
 
 
-def pair(baseline: str, value: float, detectable: float, system: str = "student") -> dict[str, Any]:
+def pair(
+    baseline: str, value: float, detectable: float, system: str = "student", p_holm: float = 0.01
+) -> dict[str, Any]:
     return {
         "system": system,
         "baseline": baseline,
         "difference": {"value": value, "low": value - 0.01, "high": value + 0.01},
-        "distinguishable": False,
+        "distinguishable": abs(value) > 0.01,
+        "p_holm": p_holm,
         "detectable": detectable,
         "words": 1234,
     }
@@ -57,7 +62,7 @@ def test_what_a_student_keeps_and_controls_are_no_students() -> None:
 def test_a_share_of_a_gain_that_is_not_clear_is_left_out() -> None:
     report = make_report({"small": NOT_CLEAR}, [], [pair("ensemble", -0.021, 0.01, "small")])
     assert sentences(report)[0] == (
-        "The WER of the student small is 2.1 points below the ensemble's, interval -3.1 to -1.1: not "
+        "The WER of the student small is 2.1 points below the ensemble's, interval -3.1 to -1.1: "
         "distinguishable; it has 20 % of the ensemble's parameters."
     )
 
@@ -78,3 +83,93 @@ def test_one_member_and_the_same_output() -> None:
         "The WER of the student is that of the mean single network to 0.1 points, interval -1.0 to 1.0: not "
         "distinguishable."
     ]
+
+
+def test_an_ensemble_that_gains_nothing_in_words_is_named() -> None:
+    report = make_report(
+        {"student": NOT_CLEAR}, [pair("mean_single", 0.008, 0.01, "ensemble")], [pair("ensemble", 0.0, 0.01)]
+    )
+    assert sentences(report)[1] == (
+        "The WER of the ensemble itself is 0.8 points above the mean single network's, interval -0.2 to 1.8: "
+        "not distinguishable."
+    )
+
+
+def test_one_utterance_has_a_rate_and_no_verdict() -> None:
+    report = make_report({"student": NOT_CLEAR}, [], [])
+    assert sentences(report) == ["The WER of the student is 5.0 %; it has 20 % of the ensemble's parameters."]
+    assert answer(report) == ["Words: one utterance cannot tell."]
+
+
+@pytest.mark.parametrize(
+    ("value", "p_holm", "expected"),
+    [
+        (0.0, 1.0, "not distinguishable"),
+        (0.02, 0.04, "distinguishable"),
+        (0.02, 0.15, "not distinguishable once corrected for all comparisons"),
+    ],
+)
+def test_a_verdict_is_corrected(value: float, p_holm: float, expected: str) -> None:
+    assert verdict(pair("ensemble", value, 0.01, p_holm=p_holm)) == expected
+
+
+@pytest.mark.parametrize(
+    ("difference", "kept", "expected"),
+    [
+        (
+            pair("ensemble", 0.003, 0.01),
+            gap(1.0, 0.66, 1.5),
+            [
+                "Words: no loss that 1,234 words can show, and at most 1.3 points of WER against the "
+                "ensemble (95 % interval).",
+                "Frames: no clear loss; 66 to 150 % of the ensemble's gain in accuracy is kept.",
+            ],
+        ),
+        (
+            pair("ensemble", 0.03, 0.01),
+            gap(0.5, 0.2, 0.8),
+            [
+                "Words: yes, 2.0 to 4.0 points of WER against the ensemble.",
+                "Frames: yes, 20 to 80 % of the ensemble's gain in accuracy.",
+            ],
+        ),
+        (
+            pair("ensemble", -0.03, 0.01),
+            gap(1.5, 1.1, 1.9),
+            [
+                "Words: no; 2.0 to 4.0 points of WER below the ensemble.",
+                "Frames: no; accuracy is above the ensemble's.",
+            ],
+        ),
+        # Not so clear once corrected.
+        (
+            pair("ensemble", 0.03, 0.01, p_holm=0.2),
+            NOT_CLEAR,
+            [
+                "Words: no loss that 1,234 words can show, and at most 4.0 points of WER against the "
+                "ensemble (95 % interval)."
+            ],
+        ),
+        (
+            pair("ensemble", 0.0, 0.0) | {"difference": {"value": 0.0, "low": 0.0, "high": 0.0}},
+            NOT_CLEAR,
+            ["Words: no; as many errors as the ensemble in every utterance."],
+        ),
+    ],
+)
+def test_did_we_lose_anything(difference: dict[str, Any], kept: dict[str, Any], expected: list[str]) -> None:
+    assert answer(make_report({"student": kept}, [], [difference])) == expected
+
+
+def test_controls_answer_nothing() -> None:
+    assert answer(make_report({"control": NOT_CLEAR}, [], [pair("ensemble", 0.0, 0.01, "control")])) == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0.01, "is 3.0 times as fast"), (0.06, "takes 2.0 times as long")]
+)
+def test_speed_is_that_of_the_whole_way_from_audio_to_words(seconds: float, said: str) -> None:
+    report = make_report({"student": NOT_CLEAR}, [], [pair("ensemble", 0.0, 0.01)])
+    for system, total in zip(report["systems"], (0.03, seconds), strict=True):
+        system["rtf"] = {"total": total}
+    assert sentences(report)[0].endswith(f"it has 20 % of the ensemble's parameters and {said}.")

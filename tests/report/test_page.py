@@ -36,6 +36,7 @@ def compare_page(name: str) -> str:
         "utterances": 2,
         "speakers": None,
         "normalisation": "none",
+        "by": "utterance",
         "cautions": [],
         "systems": [{"name": own, **system, **kinds} for own in hypotheses],
         "comparisons": [

@@ -10,9 +10,11 @@ import pytest
 
 from asr_kd import artifacts
 from asr_kd.config import Config, TeacherConfig, ViewConfig
+from asr_kd.config.schema import QuantiseConfig
 from asr_kd.config.stages import stage_settings
 from asr_kd.errors import AsrKdError
-from asr_kd.report import rates, write
+from asr_kd.report import breakdown, rates, write
+from asr_kd.report.results import load_results
 from asr_kd.significance import comparison
 from tests.report.decodings import write_decodings
 from tests.work_folder import make_model, make_work
@@ -100,6 +102,86 @@ def test_comparisons_are_paired_with_the_mean_single(recipe: tuple[Config, Path]
     assert student["p"] == 1.0
 
 
+def test_did_we_lose_anything(recipe: tuple[Config, Path]) -> None:
+    content = written(*recipe)
+    assert content["answer"][0].startswith("Words: no loss that ")
+    for page in ("report.md", "report.html"):
+        text = (recipe[1] / "report" / page).read_text()
+        assert all(sentence.split(",")[0].split(";")[0] in text for sentence in content["answer"])
+
+
+def test_compressed_networks_are_compared_with_the_ensemble(recipe: tuple[Config, Path]) -> None:
+    config, work = recipe
+    config.compress.int8 = {"small": QuantiseConfig()}
+    make_model(work / "compress" / "small", seed=6)
+    write_decodings(config, work, WRONG | {"small": 7})
+    before = written(config, work)
+    (entry,) = before["compressed"]
+    assert (entry["system"], entry["baseline"], entry["errors"], entry["baseline_errors"]) == (
+        "small",
+        "ensemble",
+        7,
+        2,
+    )
+    assert entry["p_holm"] == entry["p"] == pytest.approx(2 / 2**5)
+    # A family of its own: what is said of students stays.
+    config.compress.int8 = {}
+    after = written(config, work)
+    assert (after["pairs"], after["comparisons"]) == (before["pairs"], before["comparisons"])
+    assert after["compressed"] == []
+
+
+def test_errors_of_every_kind_by_speaker_and_utterance(recipe: tuple[Config, Path]) -> None:
+    config, work = recipe
+    content = written(config, work)
+    for row in content["speakers"]:
+        assert row["deletions"] == row["errors"]
+        assert set(row["substitutions"].values()) == set(row["insertions"].values()) == {0}
+    assert sum(row["errors"]["gmm"] for row in content["speakers"]) == WRONG["gmm"]
+    lines = [json.loads(line) for line in (work / "report" / "utterances.jsonl").read_text().splitlines()]
+    errors = [line["errors"]["gmm"] for line in lines]
+    assert errors[0] == {"substitutions": 0, "deletions": 1, "insertions": 0}
+    assert sum(error["deletions"] for error in errors) == WRONG["gmm"]
+
+
+def test_confused_senones_by_phone(recipe: tuple[Config, Path]) -> None:
+    results = load_results(*recipe)
+    found = breakdown.confused_phones(results, ["AH", "EH", "AH"])
+    assert list(found) == ["ensemble", "student"]
+    assert found["student"]["pairs"] == [{"label": "AH", "found": "EH", "frames": 10}]
+    frames = sum(100 + 10 * place for place in range(8))
+    assert found["student"]["share"] == pytest.approx(10 / (frames * (1 - 0.625)))
+    assert breakdown.confused_phones(results, ()) == {}
+
+
+def test_a_part_of_one_utterance_has_a_report_without_intervals(recipe: tuple[Config, Path]) -> None:
+    config, work = recipe
+    manifest = work / "data" / "test.jsonl"
+    first = manifest.read_text().splitlines(keepends=True)[0]
+    manifest.write_text(first)
+    write_decodings(config, work, WRONG)
+    content = written(config, work)
+    assert content["comparisons"] == content["pairs"] == []
+    test, dev = (by_name(content)["student"]["metrics"][part] for part in ("test", "dev"))
+    assert test["errors"] == 1 and test["interval"] is None and dev["interval"] is not None
+    assert any("one utterance" in caution for caution in content["cautions"])
+    assert "one utterance has no interval" in (work / "report" / "report.html").read_text()
+
+
+def test_sweeps_over_a_temperature_of_todays_members_are_shown(recipe: tuple[Config, Path]) -> None:
+    config, work = recipe
+    row = {"swept": {"x.temperature": "2"}, "system": "student", "kind": "student", "wer": None}
+    row |= {metric: {"value": 0.5, "spread": None} for metric in ("test accuracy", "test cross_entropy")}
+    folder = work / "sweeps" / "T"
+    for number in range(2):
+        shutil.copytree(work / "train" / f"member-{number}", folder / "T=2" / "train" / f"member-{number}")
+    (folder / "sweep.json").write_text(json.dumps([row]))
+    assert written(config, work)["temperature_sweeps"] == {"T": [row]}
+    assert "Temperature: sweep T" in (work / "report" / "report.html").read_text()
+    make_model(work / "train" / "member-1", seed=17)
+    assert written(config, work)["temperature_sweeps"] == {}
+
+
 def test_the_headline_is_the_chosen_language_model(recipe: tuple[Config, Path]) -> None:
     config, work = recipe
     assert written(config, work)["lm"] == "bigram"
@@ -171,6 +253,16 @@ def test_provenance(recipe: tuple[Config, Path]) -> None:
     assert found["settings"]["data"]["corpus"] == "tiny"
     assert {"data", "align/labels", "train/member-0", "decode/bigram/gmm"} <= set(found["fingerprints"])
     assert found["versions"]["numpy"]
+
+
+def test_fingerprints_of_learnt_weights(recipe: tuple[Config, Path]) -> None:
+    config, work = recipe
+    config.distill.average = "log-linear"
+    with artifacts.create(work / "distill" / "weights", {"kind": "weights"}) as folder:
+        (folder / "weights.json").write_text("[0.4, 0.6]")
+    assert "distill/weights" in written(config, work)["provenance"]["fingerprints"]
+    config.distill.average = "arithmetic"
+    assert "distill/weights" not in written(config, work)["provenance"]["fingerprints"]
 
 
 def test_what_an_earlier_recipe_left_behind_is_no_part_of_the_report(recipe: tuple[Config, Path]) -> None:

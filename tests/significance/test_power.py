@@ -26,3 +26,4 @@ def test_cautions_name_what_is_too_few() -> None:
     assert "4 speakers" in few[0]
     assert "30 utterances" in few[1]
     assert "12 segments" in few[2]
+    assert "one utterance" in cautions(1, 1)[-1]
