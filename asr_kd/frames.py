@@ -93,10 +93,11 @@ def create_frames(path: Path, frames: int, shape: tuple[int, ...], dtype: Any) -
     Raises:
         OSError: the disk has no room for it.
     """
-    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=(frames, *shape))
-    # Room is taken at once: where the disk is full, writing to a mapped page that has none kills the process.
-    with disk.naming(path), path.open("r+b") as file:
-        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    with disk.naming(path):
+        array = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=(frames, *shape))
+        # Room is taken at once: where the disk is full, writing to a page that has none kills the process.
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     return array
 
 
