@@ -254,7 +254,11 @@ def _complete(partial: Path, expected: Mapping[str, Any]) -> None:
         file.relative_to(partial).as_posix(): {"bytes": file.stat().st_size, "sha256": file_digest(file)}
         for file in files
     }
-    manifest = {"fingerprint": expected, "files": entries, "versions": {"asr_kd": __version__}}
+    manifest: dict[str, Any] = {
+        "fingerprint": expected,
+        "files": entries,
+        "versions": {"asr_kd": __version__},
+    }
     manifest["sha256"] = _hash_json(manifest)
     with replace_file(partial / MANIFEST) as temporary:
         temporary.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")

@@ -116,7 +116,7 @@ def _status(settings: Sequence[str]) -> None:
 
     config = load(settings)
     work = Path(config.work)
-    print(status.render(work, list(status.states(config, work))))
+    print(status.render(work, status.states(config, work)))
     if runs := lock.holder(work):
         print(f"\n{work} is in use by {runs}")
 

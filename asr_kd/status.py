@@ -1,8 +1,10 @@
 """The verb `status`: what of a recipe is done, what a run would do, and why. Changes nothing."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,23 +46,22 @@ class State:
     why: str = ""
 
 
-def states(config: Config, work: Path) -> Iterator[State]:
+def states(config: Config, work: Path) -> list[State]:
     """Every artefact of a recipe in the order of the stages, every file of it verified by hash."""
-    seen: set[Path] = set()
-    with looking() as unsettled:
+    found: dict[Path, State] = {}
+    # What the stages say of what they find up to date is said better by the states.
+    with looking() as unsettled, redirect_stdout(StringIO()):
         for stage in STAGES:
             try:
                 for wanted in stage.plan(config, work):
-                    if wanted.path in seen:
-                        continue
-                    seen.add(wanted.path)
-                    state = _examine(stage.name, wanted)
-                    if state.condition != "done":
-                        unsettled.add(wanted.path)
-                    yield state
+                    if wanted.path not in found:
+                        found[wanted.path] = state = _examine(stage.name, wanted)
+                        if state.condition != "done":
+                            unsettled.add(wanted.path)
             except AsrKdError as error:
                 condition: Condition = "waiting" if isinstance(error, UnsettledError) else "refused"
-                yield State(stage.name, work / stage.name, condition, str(error))
+                found[work / stage.name] = State(stage.name, work / stage.name, condition, str(error))
+    return list(found.values())
 
 
 def _examine(stage: str, wanted: Wanted) -> State:

@@ -1,10 +1,11 @@
 """Stages 0 to 2 of a corpus of labelled frames: laid out as those stages would have left them."""
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,9 +31,13 @@ def is_given(config: Config) -> bool:
 
 def plan(config: Config, work: Path) -> Iterator[Wanted]:
     """What the stage makes, see `planning`."""
-    inputs = cache(lambda: _digests(_read(config)))
+    inputs = functools.cache(lambda: _digests(_read(config)))
+
+    def made_from(name: str) -> dict[str, Any]:
+        return fingerprint(name, {}, inputs())
+
     for path in _folders(work):
-        yield Wanted(path, lambda name=path.name: fingerprint(name, {}, inputs()))
+        yield Wanted(path, functools.partial(made_from, path.name))
 
 
 def run(config: Config, work: Path) -> None:
