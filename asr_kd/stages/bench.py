@@ -19,7 +19,7 @@ from asr_kd.errors import AsrKdError
 from asr_kd.features.extract import Extraction
 from asr_kd.jobs import map_processes
 from asr_kd.models.storage import read_description
-from asr_kd.planning import Wanted
+from asr_kd.planning import Wanted, check_settled
 from asr_kd.progress import say
 from asr_kd.report.results import headline_lm
 from asr_kd.stages import bench_deployed, given_frames
@@ -131,6 +131,7 @@ def _same_architecture(systems: Sequence[System]) -> dict[str, list[str]]:
     alike: dict[str, list[str]] = {}
     for system in systems:
         if system.kind == "member":
+            check_settled(system.models[0])
             architecture = json.dumps(read_description(system.models[0]), sort_keys=True)
             first = firsts.setdefault(architecture, system.name)
             alike.setdefault(first, []).extend([system.name] if system.name != first else [])

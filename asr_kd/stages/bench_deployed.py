@@ -113,7 +113,7 @@ def _made_from(
     inputs: dict[str, artifacts.Artifact | str] = {
         role: artifacts.Artifact(folder) for role, folder in folders.items()
     }
-    inputs["test part"] = artifacts.file_digest(work / "data" / "test.jsonl")
+    inputs["test part"] = artifacts.Artifact(work / "data").sha256("test.jsonl")
     return artifacts.fingerprint("bench of deployed systems", settings, inputs)
 
 

@@ -26,7 +26,7 @@ from asr_kd.models.devices import resolve_device, resolve_precision
 from asr_kd.models.inference import log_posteriors
 from asr_kd.models.registry import named_settings
 from asr_kd.models.storage import load_model
-from asr_kd.planning import Wanted
+from asr_kd.planning import Wanted, check_settled
 from asr_kd.progress import say
 from asr_kd.seeding import derive_seed
 from asr_kd.stages.train import open_labelled
@@ -47,11 +47,13 @@ def labels_folder(work: Path, number: int, rounds: int) -> Path:
 
 def transcripts(work: Path, part: str) -> dict[str, list[str]]:
     """The words of every utterance of a part."""
+    check_settled(work / "data")
     return {utterance.id: utterance.words for utterance in read_manifest(work / "data" / f"{part}.jsonl")}
 
 
 def alignment_lexicon(work: Path) -> Lexicon:
     """The lexicon with every word of every transcript."""
+    check_settled(work / "data")
     return Lexicon.read(work / "data" / "lexicon_align.txt")
 
 

@@ -17,7 +17,7 @@ from asr_kd.jobs import resolve_workers
 from asr_kd.layout import member_folders
 from asr_kd.models.devices import resolve_device
 from asr_kd.models.registry import named_settings
-from asr_kd.planning import Wanted
+from asr_kd.planning import Wanted, check_settled
 from asr_kd.seeding import derive_seed
 from asr_kd.stages import specialists
 from asr_kd.stages.transfer import TransferPart, check_views, open_parts, plan_parts, training_parts
@@ -68,6 +68,7 @@ def data_artifacts(work: Path) -> dict[str, Artifact]:
 
 def read_senones(work: Path) -> int:
     """The number of classes of the alignment."""
+    check_settled(work / "align" / "labels")
     summary = work / "align" / "labels" / "summary.json"
     if not summary.is_file():
         raise AsrKdError(f"{summary} is not there; run stage align")

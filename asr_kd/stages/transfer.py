@@ -28,7 +28,7 @@ from asr_kd.features.store import Part, create_part, open_part
 from asr_kd.frames import FrameIndex, open_frames
 from asr_kd.jobs import resolve_workers
 from asr_kd.layout import TRAIN, UNLABELLED, view_folder
-from asr_kd.planning import Wanted, check_may_make
+from asr_kd.planning import Wanted, check_may_make, check_settled
 from asr_kd.progress import say
 from asr_kd.seeding import derive_seed, generator
 from asr_kd.training.data import FrameData, PerFrame, join, labelled
@@ -198,6 +198,7 @@ def make_view(config: Config, work: Path, name: str) -> Artifact:
 
 def _read_unlabelled(config: Config, work: Path) -> list[Utterance]:
     assert config.data.unlabelled is not None
+    check_settled(work / "data")
     # Their ids may be those of the training part: files of a folder are called by their stems.
     utterances = [_renamed(one, UNLABELLED) for one in read_unlabelled(config.data.unlabelled)]
     for part in ("dev", "test"):
