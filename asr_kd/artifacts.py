@@ -7,7 +7,6 @@ right is kept after a kill, so that long work can go on inside it; one that was 
 it is next looked for.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -19,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from asr_kd import __version__, disk
+from asr_kd import __version__, disk, lock
 from asr_kd.errors import AsrKdError
 from asr_kd.planning import check_may_make, check_settled, is_looking
 
@@ -203,12 +202,11 @@ def _only_writer(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not lock.take(handle):
+            raise AsrKdError(
+                f"{folder} is being written by another run; wait for it and run the same command again"
+            )
         yield
-    except BlockingIOError:
-        raise AsrKdError(
-            f"{folder} is being written by another run; wait for it and run the same command again"
-        ) from None
     finally:
         os.close(handle)
 

@@ -1,5 +1,6 @@
 """One run at a time in a work folder, and who it is."""
 
+import errno
 import fcntl
 import json
 import os
@@ -31,7 +32,7 @@ def hold(work: Path) -> Iterator[None]:
     """
     with (work / LOCK_FILE).open("a+b", buffering=0) as file:
         until = time.monotonic() + _PATIENCE_SECONDS
-        while not _try(file, fcntl.LOCK_EX):
+        while not take(file):
             if time.monotonic() > until:
                 raise AsrKdError(
                     f"{work} is in use by another run ({_in_words(file)}); wait for it or end it, or give "
@@ -50,14 +51,19 @@ def holder(work: Path) -> str | None:
     if not (work / LOCK_FILE).exists():
         return None
     with (work / LOCK_FILE).open("rb") as file:
-        return None if _try(file, fcntl.LOCK_SH) else _in_words(file)
+        return None if take(file, fcntl.LOCK_SH) else _in_words(file)
 
 
-def _try(file: IO[bytes], kind: int) -> bool:
+def take(file: int | IO[bytes], kind: int = fcntl.LOCK_EX) -> bool:
+    """Take the system's lock of an open file or folder, until it is closed; False if somebody else has it."""
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
+            raise
+        # A file system without locks: nobody can know.
     return True
 
 

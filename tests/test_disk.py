@@ -3,7 +3,6 @@
 import errno
 import os
 import resource
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -14,30 +13,15 @@ import pytest
 from asr_kd import artifacts, cli, disk, lock
 from asr_kd.errors import AsrKdError
 from asr_kd.frames import create_frames
+from tests.small_disk import remount, small_disk
 
 KILOBYTE = 1024
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 256 kB; the test is skipped where mounting is not permitted."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if not _mounted("-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)):
-        pytest.skip("mounting a tmpfs is not permitted here")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def _mounted(*arguments: str) -> bool:
-    try:
-        return subprocess.run(["mount", *arguments], capture_output=True, check=False).returncode == 0
-    except FileNotFoundError:
-        return False
-
-
-def remount(folder: Path, options: str) -> None:
-    assert _mounted("-o", f"remount,{options}", str(folder))
+@pytest.fixture(name="small_disk")
+def disk_of_256_kilobytes(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "disk", 256) as folder:
+        yield folder
 
 
 def _fill(path: Path) -> None:
@@ -62,7 +46,7 @@ def test_a_full_disk_is_named_and_the_work_goes_on_where_there_is_room(small_dis
     assert artifacts.find(small_disk / "a", {"made": "of this"}) is None
     done = {file: file.stat().st_mtime_ns for file in (small_disk / ".a.partial").glob("[0-9]*")}
     assert len(done) > 10 and all(file.stat().st_size == KILOBYTE for file in done)
-    remount(small_disk, "size=8m")
+    remount(small_disk, "size=8000k")
     write(small_disk, 400)
     found = artifacts.find(small_disk / "a", {"made": "of this"})
     assert found is not None and len(found.manifest["files"]) == 400

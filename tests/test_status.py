@@ -47,6 +47,12 @@ def test_a_changed_setting_is_named_and_what_follows_waits(mini: list[str]) -> N
     assert "features/train is to be made first" in found["align/model"].why
 
 
+def test_another_format_of_the_code_is_named(mini: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(artifacts, "FORMAT", artifacts.FORMAT + 1)
+    found = look(mini)
+    assert "done" not in {state.condition for state in found.values()}
+
+
 def test_what_does_not_depend_on_a_change_is_done(mini: list[str]) -> None:
     found = look(mini, "distill.students.student.temperature=4")
     assert found["distill/targets"].condition == "stale"
