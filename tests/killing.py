@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -79,7 +80,7 @@ def kill_and_go_on(
         stage: to kill; what it made is removed first.
         kills: how many.
         most_changes: that a process may make before it is killed.
-        seconds: that a run may take before it is killed.
+        seconds: that a run may take before it is killed, to begin with; then, what one took.
         beside: further folders that the stage makes.
 
     Returns:
@@ -92,10 +93,12 @@ def kill_and_go_on(
     while killed < kills:
         by_changes = killed % 2 == 0
         changes = int(most_changes ** random.uniform(0, 1)) if by_changes else NEVER
+        started = time.monotonic()
         if is_killed(own, changes, None if by_changes else random.uniform(0.2, 1.0) * seconds):
             killed += 1
         else:
             compared += _compare(work, stage, whole)
+            seconds = time.monotonic() - started
             _remove(work / stage, *beside)
     assert not is_killed(own, NEVER, None)
     return compared + _compare(work, stage, whole)

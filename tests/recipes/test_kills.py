@@ -37,7 +37,7 @@ def test_every_stage_survives_being_killed(tmp_path: Path, capsys: pytest.Captur
     whole = content(work)
     compared = 0
     for stage, kills in KILLS.items():
-        beside = [corpora] if stage == "data" else []
+        beside = {"data": [corpora], "bench": [work / "bench-deployed"]}.get(stage, [])
         longest = seconds[stage] + 5.0  # and what loading takes
         compared += kill_and_go_on(settings, work, stage, kills, 40, longest, beside)
     assert content(work) == whole
