@@ -1,7 +1,6 @@
 """One run at a time in a work folder, and who it is."""
 
 import errno
-import fcntl
 import json
 import os
 import shlex
@@ -51,13 +50,15 @@ def holder(work: Path) -> str | None:
     if not (work / LOCK_FILE).exists():
         return None
     with (work / LOCK_FILE).open("rb") as file:
-        return None if take(file, fcntl.LOCK_SH) else _in_words(file)
+        return None if take(file, shared=True) else _in_words(file)
 
 
-def take(file: int | IO[bytes], kind: int = fcntl.LOCK_EX) -> bool:
+def take(file: int | IO[bytes], shared: bool = False) -> bool:
     """Take the system's lock of an open file or folder, until it is closed; False if somebody else has it."""
+    import fcntl  # here: a recogniser reads artefacts on systems without it
+
     try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:

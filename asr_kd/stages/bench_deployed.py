@@ -30,7 +30,7 @@ from asr_kd.decoding.network import NETWORK_FILE
 from asr_kd.decoding.systems import System, recipe_systems
 from asr_kd.features.extract import load_waveform
 from asr_kd.jobs import available_cores, map_processes
-from asr_kd.planning import Wanted
+from asr_kd.planning import Wanted, check_settled
 from asr_kd.progress import say
 from asr_kd.scoring.wer import count_errors, total
 from asr_kd.stages.package import ONE_NETWORK, extraction_of, write_model
@@ -113,7 +113,8 @@ def _made_from(
     inputs: dict[str, artifacts.Artifact | str] = {
         role: artifacts.Artifact(folder) for role, folder in folders.items()
     }
-    inputs["test part"] = artifacts.Artifact(work / "data").sha256("test.jsonl")
+    check_settled(work / "data")
+    inputs["test part"] = artifacts.file_digest(work / "data" / "test.jsonl")
     return artifacts.fingerprint("bench of deployed systems", settings, inputs)
 
 
