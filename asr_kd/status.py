@@ -58,9 +58,11 @@ def states(config: Config, work: Path) -> list[State]:
                         found[wanted.path] = state = _examine(stage.name, wanted)
                         if state.condition != "done":
                             unsettled.add(wanted.path)
+            except UnsettledError as error:
+                found[work / stage.name] = State(stage.name, work / stage.name, "waiting", str(error))
             except AsrKdError as error:
-                condition: Condition = "waiting" if isinstance(error, UnsettledError) else "refused"
-                found[work / stage.name] = State(stage.name, work / stage.name, condition, str(error))
+                found[work / stage.name] = State(stage.name, work / stage.name, "refused", str(error))
+                break  # no run comes further
     return list(found.values())
 
 
@@ -101,6 +103,8 @@ def render(work: Path, found: Sequence[State]) -> str:
     lines = []
     for stage in STAGES:
         own = [state for state in found if state.stage == stage.name]
+        if not own:
+            continue
         done = sum(state.condition == "done" for state in own)
         lines.append(f"{stage.number} {stage.name}: {done} of {len(own)} done")
         for state in own:
