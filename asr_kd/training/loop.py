@@ -253,8 +253,6 @@ def _check(settings: OptimiserConfig, train: FrameData, dev: FrameData, name: st
     for key in ("epochs", "batch_frames", "threads"):
         if getattr(settings, key) < 1:
             raise AsrKdError(f"{name}: optimiser.{key}={getattr(settings, key)}: give at least 1")
-    if settings.peak_learning_rate == 0:
-        raise AsrKdError(f"{name}: optimiser.peak_learning_rate=0: no weight would move")
     for key in ("peak_learning_rate", "final_learning_rate", "weight_decay", "shard_megabytes"):
         if getattr(settings, key) < 0:
             raise AsrKdError(f"{name}: optimiser.{key}={getattr(settings, key)}: give 0 or more")

@@ -215,7 +215,6 @@ def test_a_checkpoint_with_a_flipped_bit_is_named(tmp_path: Path) -> None:
         ({"threads": 0}, "threads=0"),
         ({"shard_megabytes": -1}, "shard_megabytes=-1"),
         ({"peak_learning_rate": -1.0}, "peak_learning_rate=-1.0"),
-        ({"peak_learning_rate": 0.0}, "peak_learning_rate=0"),
         ({"label_smoothing": 1.0}, "label_smoothing=1.0"),
         ({"warmup_fraction": 1.0}, "warmup_fraction=1.0"),
         ({"precision": "fp8"}, "precision=fp8"),
