@@ -33,7 +33,7 @@ def test_all_of_a_finished_run_is_done_and_looking_changes_nothing(
     made = {one.path.relative_to(work).as_posix() for one in artifacts.finished(work)}
     assert found.keys() == made - {"report"}
     assert cli.main(["status", *mini]) == 0
-    assert "4 distill: 6 of 6 done" in capsys.readouterr().out
+    assert "4 distill: 7 of 7 done" in capsys.readouterr().out
     assert list(everything(work)) == before
 
 
@@ -73,8 +73,9 @@ def test_a_changed_input_is_named(mini: list[str]) -> None:
         (folder / "log.jsonl").write_text("other\n")
     found = look(mini)
     assert found["train/member-0"].condition == "done"
-    assert found["distill/targets"].condition == "stale"
-    assert found["distill/targets"].why == "changed: input member-0"
+    assert found["distill/tail"].condition == "stale"
+    assert found["distill/tail"].why == "changed: input member-0"
+    assert found["distill/targets"].condition == "waiting"
 
 
 def test_what_was_begun_goes_on_unless_it_was_for_something_else(mini: list[str]) -> None:
