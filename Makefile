@@ -14,7 +14,7 @@ DOTTED := $(foreach name,$(GIVEN),$(if $(findstring .,$(name)),$(name)))
 SETTINGS := $(foreach name,$(filter $(PLAIN),$(GIVEN)) $(DOTTED),'$(name)=$($(name))')
 
 .DEFAULT_GOAL := run
-.PHONY: run setup test test-recipes test-browser lint format bench bench-targets bench-scoring bench-specialists sweep validate settings clean help
+.PHONY: run setup test test-recipes test-browser lint format bench bench-targets bench-scoring bench-specialists sweep status validate settings clean help
 
 run: setup  ## set up, then run recipe=NAME (default mini) from stage= to stop_stage=, to its report
 	$(BIN)/asr-kd run recipe=$(recipe) $(SETTINGS) $(args)
@@ -59,6 +59,9 @@ bench-specialists: setup  ## how many frames a second generalist and specialists
 
 sweep: setup  ## run all combinations of settings with several values: args="name=T a.b=1,2"
 	$(BIN)/asr-kd sweep recipe=$(recipe) $(SETTINGS) $(args)
+
+status: setup  ## what of recipe=NAME is done, what a run would make again and why
+	$(BIN)/asr-kd status recipe=$(recipe) $(SETTINGS) $(args)
 
 validate: setup  ## check the corpus of recipe=NAME and name everything that is wrong with it
 	$(BIN)/asr-kd validate recipe=$(recipe) $(SETTINGS) $(args)

@@ -18,13 +18,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from asr_kd import __version__
+from asr_kd import __version__, disk, lock
 from asr_kd.errors import AsrKdError
+from asr_kd.planning import check_may_make, check_settled, is_looking
 
 MANIFEST = "manifest.json"
 FINGERPRINT = "fingerprint.json"
 # Raised by hand when the meaning of stored files changes: older artefacts are then made again.
 FORMAT = 1
+_TEMPORARY = ".tmp."  # in the names of files that are being written
+_MANIFEST_KEYS = {"fingerprint", "files", "versions"}
 
 
 def fingerprint(kind: str, settings: Any, inputs: Mapping[str, "Artifact | str"]) -> dict[str, Any]:
@@ -54,14 +57,22 @@ class Artifact:
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
-        """The content of ``manifest.json``."""
+        """The content of ``manifest.json``, but for its own hash.
+
+        Raises:
+            AsrKdError: it is not there, or not what was written.
+        """
+        check_settled(self.path)
         try:
             content: dict[str, Any] = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
+            own = content.pop("sha256", None)  # none: written before manifests had one
+            if content.keys() != _MANIFEST_KEYS or own not in (None, _hash_json(content)):
+                raise ValueError("not what was written")
         except FileNotFoundError:
             raise AsrKdError(
                 f"{self.path} is not there or not complete; run the stage that makes it"
             ) from None
-        except ValueError as error:
+        except (ValueError, AttributeError) as error:
             raise AsrKdError(
                 f"{self.path / MANIFEST} is damaged ({error}); delete {self.path} and run again"
             ) from None
@@ -111,9 +122,10 @@ def find(path: Path, expected: Mapping[str, Any]) -> Artifact | None:
     One that a kill kept from its name, though it was complete, is given it.
     """
     if found := _verified(path, expected):
-        _clear(path)
+        if not is_looking():
+            _clear(path)
         return found
-    if _verified(_partial(path), expected):
+    if not is_looking() and _verified(_partial(path), expected):
         _publish(_partial(path), path)
         return Artifact(path)
     return None
@@ -135,16 +147,26 @@ def _verified(path: Path, expected: Mapping[str, Any]) -> Artifact | None:
         return None
     if artifact.manifest["fingerprint"] != json.loads(json.dumps(expected)):
         return None
-    artifact.verify()
+    artifact.verify(hashes=not is_looking())
     return artifact
+
+
+def begun(path: Path) -> dict[str, Any] | None:
+    """What the artefact that a kill left unfinished at `path` was to be made from, if there is one."""
+    mark = _partial(path) / FINGERPRINT
+    return _read_json(mark) if mark.exists() else None
+
+
+def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """What is not the same in two nested mappings: both values, None for none, by dotted name."""
+    flat_old, flat_new = _flatten(json.loads(json.dumps(old))), _flatten(json.loads(json.dumps(new)))
+    both = {name: (flat_old.get(name), flat_new.get(name)) for name in sorted(flat_old | flat_new)}
+    return {name: values for name, values in both.items() if values[0] != values[1]}
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """The dotted names of values that are not the same in two nested mappings."""
-    flat_old, flat_new = _flatten(json.loads(json.dumps(old))), _flatten(json.loads(json.dumps(new)))
-    return sorted(
-        name for name in flat_old.keys() | flat_new.keys() if flat_old.get(name) != flat_new.get(name)
-    )
+    return list(changes(old, new))
 
 
 @contextmanager
@@ -153,33 +175,68 @@ def create(path: Path, made_from: Mapping[str, Any]) -> Iterator[Path]:
 
     What an interrupted run left behind is kept when it was made from the same inputs, so the body may find
     finished pieces in it; whoever writes pieces must write each atomically (see `replace_file`).
+
+    Raises:
+        AsrKdError: another process is writing the same artefact.
+        OSError: with the path, where the disk is full or may not be written to.
     """
+    check_may_make(path)
     partial = _partial(path)
     expected = json.loads(json.dumps(made_from))
-    mark = partial / FINGERPRINT
-    if partial.exists() and not (mark.exists() and _read_json(mark) == expected):
-        shutil.rmtree(partial)
-    partial.mkdir(parents=True, exist_ok=True)
-    with replace_file(mark) as temporary:
-        temporary.write_text(json.dumps(expected), encoding="utf-8")
-    # Nothing is complete while the body writes.
-    (partial / MANIFEST).unlink(missing_ok=True)
-    yield partial
-    _complete(partial, expected)
-    _publish(partial, path)
+    with disk.naming(partial), _only_writer(partial):
+        mark = partial / FINGERPRINT
+        if not (mark.exists() and _read_json(mark) == expected):
+            _empty(partial)
+        with replace_file(mark) as temporary:
+            temporary.write_text(json.dumps(expected), encoding="utf-8")
+        # Nothing is complete while the body writes.
+        (partial / MANIFEST).unlink(missing_ok=True)
+        yield partial
+        _complete(partial, expected)
+        _publish(partial, path)
+
+
+@contextmanager
+def _only_writer(folder: Path) -> Iterator[None]:
+    """Hold the system's lock on a folder, which is made where it is missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        if not lock.take(handle):
+            raise AsrKdError(
+                f"{folder} is being written by another run; wait for it and run the same command again"
+            )
+        yield
+    finally:
+        os.close(handle)
+
+
+def _empty(folder: Path) -> None:
+    for inside in folder.iterdir():
+        if inside.is_dir() and not inside.is_symlink():
+            shutil.rmtree(inside)
+        else:
+            inside.unlink()
 
 
 @contextmanager
 def replace_file(path: Path) -> Iterator[Path]:
     """A temporary sibling that takes the place of `path`, whole, on a clean exit."""
     # The suffix stays: some writers choose their format by it.
-    temporary = path.with_name(f".{os.getpid()}.tmp.{path.name}")
+    temporary = path.with_name(f".{os.getpid()}{_TEMPORARY}{path.name}")
     try:
-        yield temporary
-        _sync(temporary)
-        temporary.replace(path)
+        with disk.naming(path):
+            yield temporary
+            _sync(temporary)
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Remove what `replace_file` left in `folder` when it was killed. Nobody else may be writing there."""
+    for file in folder.glob(f".*{_TEMPORARY}*"):
+        file.unlink()
 
 
 def _partial(path: Path) -> Path:
@@ -195,7 +252,12 @@ def _complete(partial: Path, expected: Mapping[str, Any]) -> None:
         file.relative_to(partial).as_posix(): {"bytes": file.stat().st_size, "sha256": file_digest(file)}
         for file in files
     }
-    manifest = {"fingerprint": expected, "files": entries, "versions": {"asr_kd": __version__}}
+    manifest: dict[str, Any] = {
+        "fingerprint": expected,
+        "files": entries,
+        "versions": {"asr_kd": __version__},
+    }
+    manifest["sha256"] = _hash_json(manifest)
     with replace_file(partial / MANIFEST) as temporary:
         temporary.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 

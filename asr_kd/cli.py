@@ -1,18 +1,18 @@
 """The command line: `asr-kd run recipe=NAME [setting=value ...]` and the small verbs."""
 
-import errno
 import json
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from asr_kd import disk
 from asr_kd.config import Config
 from asr_kd.config.overrides import allow_new_entries
 from asr_kd.errors import AsrKdError
-
-# What users mend on their disks: no space, quota, permissions. Other errors of files are defects of ours.
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 HELP = """\
 asr-kd VERB [recipe=NAME] [setting=value ...]
@@ -21,6 +21,8 @@ asr-kd VERB [recipe=NAME] [setting=value ...]
              with --multirun as sweep
   sweep [name=NAME]
              run every combination of settings with several values (setting=1,2,4), to one table and picture
+  status     show of every artefact of a recipe whether it is done, stale (and what changed), begun, missing
+             or damaged; changes nothing
   validate   check a recipe's corpus and name everything that is wrong with it
   export-data to=FOLDER
              write a recipe's parts as Kaldi data directories: text, utt2spk, spk2utt, wav.scp
@@ -44,7 +46,7 @@ A + adds a student, a language model, a model or a view: `+distill.students.hot.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; the exit status is 0, 1 (a user's error, named) or 130 (interrupted)."""
+    """Run one verb; the exit status is 0, 1 (a user's error, named), 130 (Ctrl-C) or 143 (SIGTERM)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in {"help", "-h", "--help"}:
         print(HELP, end="")
@@ -54,20 +56,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"asr-kd: there is no verb {verb!r}\n\n{HELP}", file=sys.stderr, end="")
         return 1
     try:
-        VERBS[verb](settings)
+        with _terminable():
+            VERBS[verb](settings)
     except (AsrKdError, OSError) as error:
-        if isinstance(error, OSError) and error.errno not in DISK_ERRORS:
+        message = disk.advice(error) if isinstance(error, OSError) else str(error)
+        if message is None:
             raise
-        print(f"asr-kd: {error}", file=sys.stderr)
+        print(f"asr-kd: {message}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("asr-kd: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as interrupt:
+        how = "terminated" if isinstance(interrupt, Terminated) else "interrupted"
+        print(f"asr-kd: {how}; the same command goes on from here", file=sys.stderr)
+        return 128 + (signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT)
     except MemoryError:
         traceback.print_exc()
         print("asr-kd: out of memory; lower `workers` and run the same command again", file=sys.stderr)
         return 1
     return 0
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as a scheduler or `kill` sends it."""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Inside, SIGTERM ends the program as Ctrl-C does: workers are ended, and it is said how to go on."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run(settings: Sequence[str]) -> None:
@@ -83,6 +109,16 @@ def _sweep(settings: Sequence[str]) -> None:
     from asr_kd import sweep
 
     sweep.run(settings, load)
+
+
+def _status(settings: Sequence[str]) -> None:
+    from asr_kd import lock, status
+
+    config = load(settings)
+    work = Path(config.work)
+    print(status.render(work, status.states(config, work)))
+    if runs := lock.holder(work):
+        print(f"\n{work} is in use by {runs}")
 
 
 def _validate(settings: Sequence[str]) -> None:
@@ -179,6 +215,7 @@ def _settings(settings: Sequence[str]) -> None:
 VERBS: dict[str, Callable[[Sequence[str]], None]] = {
     "run": _run,
     "sweep": _sweep,
+    "status": _status,
     "validate": _validate,
     "export-data": _export_data,
     "export-labels": _export_labels,

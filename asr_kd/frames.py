@@ -5,6 +5,7 @@ plus one index that says where each utterance lies. Arrays are memory-mapped; a 
 """
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from asr_kd import disk
 from asr_kd.errors import AsrKdError
 
 INDEX_FILE = "index.json"
@@ -86,8 +88,17 @@ class FrameIndex:
 
 
 def create_frames(path: Path, frames: int, shape: tuple[int, ...], dtype: Any) -> np.memmap:
-    """A new ``.npy`` file of `frames` rows of `shape`, opened for writing; workers may fill separate rows."""
-    return np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=(frames, *shape))
+    """A new ``.npy`` file of `frames` rows of `shape`, opened for writing; workers may fill separate rows.
+
+    Raises:
+        OSError: the disk has no room for it.
+    """
+    with disk.naming(path):
+        array = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=(frames, *shape))
+        # Room is taken at once: where the disk is full, writing to a page that has none kills the process.
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def open_frames(path: Path, index: FrameIndex | None = None, writable: bool = False) -> np.ndarray:

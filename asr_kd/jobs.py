@@ -6,6 +6,7 @@ program, and the Kaldi wheels hold the interpreter's lock while they search; hen
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -74,7 +75,8 @@ class WorkerPool:
     def __enter__(self) -> "WorkerPool":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        end_if_interrupted(kind)
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     def map(
@@ -97,11 +99,24 @@ class WorkerPool:
                     future.cancel()
 
 
+def end_if_interrupted(kind: type[BaseException] | None) -> None:
+    """End all worker processes at once if a pool is left by an interruption; pieces may take hours.
+
+    Args:
+        kind: of the exception that the pool is left with.
+    """
+    if kind is not None and not issubclass(kind, Exception):
+        for child in multiprocessing.active_children():
+            child.terminate()
+
+
 def start_worker(initializer: Callable[..., None] | None, initargs: tuple[Any, ...]) -> None:
     """What every worker process begins with: it ends when the process that started it is gone.
 
     Left alone it would finish what it has, and write into the same files as the run that goes on from there.
     """
+    # Ctrl-C reaches workers too; that process ends them.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
         Thread(target=_end_after, args=(parent,), daemon=True).start()

@@ -2,16 +2,17 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from asr_kd import artifacts
+from asr_kd import artifacts, lock
 from asr_kd.config import Config
 from asr_kd.config.stages import stage_settings
 from asr_kd.errors import AsrKdError
+from asr_kd.planning import Wanted
 from asr_kd.progress import say
 
 SETTINGS_FILE = "settings.json"  # what each stage was last finished with
@@ -35,6 +36,11 @@ class Stage:
         """Do the stage's work, or find that it is up to date."""
         run: Callable[[Config, Path], None] = import_module(f"asr_kd.stages.{self.name}").run
         run(config, work)
+
+    def plan(self, config: Config, work: Path) -> Iterator[Wanted]:
+        """What `run` makes, or would find up to date."""
+        plan: Callable[[Config, Path], Iterator[Wanted]] = import_module(f"asr_kd.stages.{self.name}").plan
+        return plan(config, work)
 
 
 STAGES = (
@@ -67,6 +73,7 @@ def run(config: Config) -> None:
 
     Raises:
         AsrKdError: a stage could not do its work; what earlier stages made stays and is not made again.
+            Or another run is at work in the folder.
     """
     first, last = find_stage(config.stage, "stage"), find_stage(config.stop_stage, "stop_stage")
     if first.number > last.number:
@@ -76,6 +83,12 @@ def run(config: Config) -> None:
         work.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise AsrKdError(f"work={config.work}: the folder cannot be made ({error.strerror})") from error
+    with lock.hold(work):
+        artifacts.remove_temporaries(work)
+        _run(config, work, first, last)
+
+
+def _run(config: Config, work: Path, first: Stage, last: Stage) -> None:
     started = time.monotonic()
     for stage in STAGES:
         if stage.number < first.number:
@@ -106,7 +119,10 @@ def _check_earlier(stage: Stage, first: Stage, config: Config, work: Path) -> No
 def _recorded(work: Path) -> dict[str, Any]:
     """The settings that each stage last finished with."""
     path = work / SETTINGS_FILE
-    recorded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    try:
+        recorded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise AsrKdError(f"{path} is damaged ({error}); delete it and run from stage=data on") from error
     return recorded
 
 

@@ -2,11 +2,15 @@
 
 import sys
 from collections.abc import Iterable, Iterator
+from threading import RLock
 from typing import Any, TypeVar
 
 from tqdm import tqdm
 
 Item = TypeVar("Item")
+
+# tqdm's own lock spans processes by a semaphore: an interrupted run would end with a word on its leak.
+tqdm.set_lock(RLock())
 
 
 def bar(total: int | None, description: str, unit: str = "it") -> "tqdm[Any]":

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from asr_kd import artifacts
+from asr_kd import artifacts, planning
 from asr_kd.errors import AsrKdError
 
 
@@ -74,6 +74,60 @@ def test_damaged_manifest_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "a" / "manifest.json").write_text("{")
     with pytest.raises(AsrKdError, match=r"manifest\.json"):
         artifacts.find(tmp_path / "a", made_from)
+
+
+@pytest.mark.parametrize("place", range(0, 500, 7))
+def test_a_manifest_with_a_flipped_bit_is_not_believed(tmp_path: Path, place: int) -> None:
+    made_from = write(tmp_path / "a")
+    manifest = tmp_path / "a" / "manifest.json"
+    content = bytearray(manifest.read_bytes())
+    content[place % len(content)] ^= 1 << place % 8
+    manifest.write_bytes(content)
+    with pytest.raises(AsrKdError, match=r"manifest\.json is damaged"):
+        artifacts.find(tmp_path / "a", made_from)
+
+
+def test_a_manifest_of_an_earlier_version_has_no_hash_of_its_own(tmp_path: Path) -> None:
+    made_from = write(tmp_path / "a")
+    manifest = tmp_path / "a" / "manifest.json"
+    content = json.loads(manifest.read_text())
+    del content["sha256"]
+    manifest.write_text(json.dumps(content))
+    assert artifacts.find(tmp_path / "a", made_from) is not None
+
+
+def test_two_runs_do_not_write_one_artefact(tmp_path: Path) -> None:
+    with artifacts.create(tmp_path / "a", {}) as folder:
+        (folder / "piece").touch()
+        with (
+            pytest.raises(AsrKdError, match="being written by another run"),
+            artifacts.create(tmp_path / "a", {}),
+        ):
+            pass
+    assert (tmp_path / "a" / "piece").exists()
+
+
+def test_nothing_is_written_while_looking(tmp_path: Path) -> None:
+    made_from = write(tmp_path / "a", bins=40)
+    with planning.looking() as unsettled:
+        assert artifacts.find(tmp_path / "a", made_from) is not None
+        with (
+            pytest.raises(planning.UnsettledError, match="b is to be made"),
+            artifacts.create(tmp_path / "b", {}),
+        ):
+            pass
+        unsettled.add(tmp_path / "a")
+        with pytest.raises(planning.UnsettledError, match="a is to be made"):
+            artifacts.fingerprint("kind", {}, {"a": artifacts.Artifact(tmp_path / "a")})
+    assert [file.name for file in tmp_path.iterdir()] == ["a"]
+
+
+def test_temporary_files_of_a_killed_run_are_removed(tmp_path: Path) -> None:
+    with artifacts.replace_file(tmp_path / "a") as temporary:
+        temporary.touch()
+        (tmp_path / temporary.name.replace("tmp.a", "tmp.b")).touch()
+    artifacts.remove_temporaries(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["a"]
 
 
 def test_interrupted_work_stays_partial_and_goes_on(tmp_path: Path) -> None:

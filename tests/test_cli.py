@@ -1,6 +1,7 @@
 """The command line: settings checked, errors named, exit statuses right."""
 
 import errno
+import signal
 from pathlib import Path
 
 import pytest
@@ -103,7 +104,18 @@ def test_full_disk_is_no_defect_of_the_program(
 
     monkeypatch.setitem(cli.VERBS, "run", full)
     assert cli.main(["run"]) == 1
-    assert capsys.readouterr().err == "asr-kd: [Errno 28] No space left on device: '/data/exp'\n"
+    message = capsys.readouterr().err
+    assert message.startswith("asr-kd: /data/exp: No space left on device; make room")
+    assert message.count("\n") == 1
+
+
+def test_an_error_of_files_that_users_cannot_mend_is_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
+    def defect(settings: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", "/data/exp")
+
+    monkeypatch.setitem(cli.VERBS, "run", defect)
+    with pytest.raises(FileNotFoundError):
+        cli.main(["run"])
 
 
 def test_a_work_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
@@ -166,3 +178,13 @@ def test_interruption_says_how_to_go_on(
     monkeypatch.setitem(cli.VERBS, "run", interrupted)
     assert cli.main(["run"]) == 130
     assert "goes on" in capsys.readouterr().err
+
+
+def test_termination_is_an_interruption_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setitem(cli.VERBS, "run", lambda settings: signal.raise_signal(signal.SIGTERM))
+    assert cli.main(["run"]) == 143
+    assert "terminated; the same command goes on" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) == before

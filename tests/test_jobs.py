@@ -1,5 +1,6 @@
 """Work in processes: complete, bounded, and loud when a worker dies."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -106,6 +107,20 @@ def test_workers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
     parent.kill()
     parent.wait()
     _wait_until(lambda: not worker.exists())
+
+
+def sleep(path: str) -> None:
+    Path(path).touch()
+    time.sleep(600)
+
+
+def test_an_interruption_does_not_wait_for_work_that_was_begun(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), WorkerPool(1) as pool:
+        next(pool.map(square, [1], "first"))  # the process is there
+        pool._executor.submit(sleep, str(tmp_path / "begun"))
+        _wait_until((tmp_path / "begun").exists)
+        raise KeyboardInterrupt
+    assert not multiprocessing.active_children()
 
 
 def _wait_until(true: Callable[[], bool]) -> None:

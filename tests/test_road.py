@@ -1,44 +1,21 @@
 """The whole road, very small: from synthesised speech to the report, then again with nothing to do."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from asr_kd import cli
-
-SMALL = [
-    "recipe=mini",
-    "data.mini.speakers=8",
-    "data.mini.dev_speakers=2",
-    "data.mini.test_speakers=2",
-    "data.mini.utterances_per_speaker=12",
-    "align.gmm.monophone_passes=6",
-    "align.gmm.triphone_passes=6",
-    "align.gmm.leaves=100",
-    "align.gmm.gaussians=300",
-    "models.member.hidden_layers=1",
-    "models.student.hidden_layers=1",
-    "train.members=2",
-    "train.optimiser.epochs=2",
-    "distill.students.student.optimiser.epochs=2",
-    "bench.seconds_of_audio=5",
-    "bench.passes=1",
-    "workers=1",
-]
+from tests.small_mini import settings_in, work_of
 
 
 @pytest.fixture(scope="module")
-def road(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def road(finished_mini: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The settings of a finished run; its folder is the last one's value."""
-    work = tmp_path_factory.mktemp("road")
-    settings = [*SMALL, f"data.downloads={work}/corpora", f"work={work}/exp"]
-    assert cli.main(["run", *settings]) == 0
-    return settings
-
-
-def work_of(settings: list[str]) -> Path:
-    return Path(settings[-1].removeprefix("work="))
+    work = tmp_path_factory.mktemp("road") / "exp"
+    shutil.copytree(finished_mini / "exp", work)
+    return settings_in(finished_mini / "corpora", work)
 
 
 def times_made(settings: list[str]) -> dict[Path, int]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from asr_kd.artifacts import file_digest, replace_file
 from asr_kd.errors import AsrKdError
+from asr_kd.planning import check_may_make
 from asr_kd.progress import bar, say
 
 ATTEMPTS = 4  # connections that break off are resumed so many times
@@ -48,6 +49,7 @@ def fetch(remote: Remote, folder: Path) -> Path:
     path = folder / remote.name
     if path.exists():
         return path
+    check_may_make(path)
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f".{remote.name}.partial"
     say(f"downloading {remote.url}")
@@ -77,6 +79,7 @@ def fetch_archive(remote: Remote, folder: Path) -> Path:
     unpacked = folder / remote.name.removesuffix(".tar.gz")
     if unpacked.is_dir():
         return unpacked
+    check_may_make(unpacked)
     archive = fetch(remote, folder)
     partial = folder / f".{unpacked.name}.unpacking"
     shutil.rmtree(partial, ignore_errors=True)

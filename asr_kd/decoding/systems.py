@@ -16,6 +16,7 @@ from asr_kd.layout import (
     specialist_folder,
     student_folder,
 )
+from asr_kd.planning import check_settled
 from asr_kd.specialists.sets import SpecialistSets
 
 Kind = Literal["gmm", "member", "ensemble", "student", "pruned", "int8", "specialists"]
@@ -63,6 +64,7 @@ def recipe_systems(config: Config, work: Path) -> list[System]:
         weights = read_weights(work) if average == "log-linear" else None
         systems.append(System("ensemble", "ensemble", models, average, weights, mappings))
     if config.train.specialists.count:
+        check_settled(sets_folder(work))
         numbers = range(len(SpecialistSets.read(sets_folder(work)).sets))
         folders = (generalist_folder(config, work), *(specialist_folder(work, number) for number in numbers))
         systems.append(System("specialists", "specialists", folders, top=config.train.specialists.top))

@@ -25,6 +25,7 @@ from asr_kd.errors import AsrKdError
 from asr_kd.frames import FrameIndex, create_frames, open_frames
 
 DESCRIPTION_FILE = "targets.json"
+MASS_TOLERANCE = 0.01  # of a frame's posteriors, which sum to 1 but for rounding
 MOST_SENONES = 1 << 16  # ids are stored as uint16
 # Log probabilities are stored as uint8: 0 to -21 nats, what lies below counts as -21.
 LEVELS_A_NAT = 12
@@ -255,12 +256,16 @@ class SoftTargets:
         """Fill in one utterance from the teachers' log posteriors, each ``(frames, senones)`` at T = 1.
 
         Raises:
-            AsrKdError: they are not finite; names the utterance.
+            AsrKdError: they are not finite, or do not sum to 1; names the utterance and the teacher.
         """
-        if not all(torch.isfinite(member).all() for member in members):
-            raise AsrKdError(
-                f"utterance {utterance_id}: the teachers' posteriors are not finite; train them again"
-            )
+        for number, member in enumerate(members):
+            mass = member.logsumexp(-1).exp()
+            if not torch.isfinite(member).all() or (mass - 1.0).abs().max() > MASS_TOLERANCE:
+                raise AsrKdError(
+                    f"utterance {utterance_id}: the posteriors of teacher {number + 1} of {len(members)} are "
+                    f"not finite or do not sum to 1 ({float(mass.min()):.4g} to {float(mass.max()):.4g}); "
+                    "train it again, or mend its mapping of senones"
+                )
         settings, span = self.settings, self.index.span(utterance_id)
         mean = average(members, settings.average, weights)
         if settings.tempering == "after":

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from asr_kd.artifacts import Artifact, create, find, fingerprint
 from asr_kd.distillation.teachers import Teachers, learn_weights
@@ -17,6 +18,11 @@ def weights_folder(work: Path) -> Path:
     return work / "distill" / "weights"
 
 
+def weights_made_from(work: Path, inputs: Mapping[str, str]) -> dict[str, Any]:
+    """The fingerprint; see `make_weights`."""
+    return fingerprint("weights", {}, {**inputs, "dev": Artifact(work / "features" / "dev")})
+
+
 def make_weights(teachers: Teachers, work: Path, inputs: Mapping[str, str], device: str) -> Teachers:
     """The teachers with weights learnt on dev, or found up to date.
 
@@ -26,12 +32,11 @@ def make_weights(teachers: Teachers, work: Path, inputs: Mapping[str, str], devi
         inputs: digests of the teachers and of the labels, by role.
         device: where to compute.
     """
-    made_from = fingerprint("weights", {}, {**inputs, "dev": Artifact(work / "features" / "dev")})
-    path = weights_folder(work)
+    path, made_from = weights_folder(work), weights_made_from(work, inputs)
     if find(path, made_from) is None:
-        # In a process of its own, of one thread: the same weights on any machine.
-        ((_, learnt),) = map_processes(_learn, [(teachers, work, device)], 1, "weights")
         with create(path, made_from) as folder:
+            # In a process of its own, of one thread: the same weights on any machine.
+            ((_, learnt),) = map_processes(_learn, [(teachers, work, device)], 1, "weights")
             (folder / WEIGHTS_FILE).write_text(json.dumps(learnt.weights) + "\n", encoding="utf-8")
     return replace(teachers, weights=read_weights(work))
 

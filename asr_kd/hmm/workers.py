@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from asr_kd.errors import AsrKdError
-from asr_kd.jobs import one_thread_each, start_worker
+from asr_kd.jobs import end_if_interrupted, one_thread_each, start_worker
 
 
 class ShardWorkers:
@@ -46,6 +46,7 @@ class ShardWorkers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        end_if_interrupted(kind)
         for pool in self._pools:
             pool.shutdown(wait=True, cancel_futures=True)
 

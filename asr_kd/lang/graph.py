@@ -81,7 +81,8 @@ def build_graph(
     )
     language = _optimise(kaldifst.compose(lexical, grammar))
     graph = _add_hmm(model, language, disambiguation.phones)
-    graph.write(str(folder / GRAPH_FILE))
+    if not graph.write(str(folder / GRAPH_FILE)):
+        raise RuntimeError(f"{folder / GRAPH_FILE} could not be written")
     arcs = sum(graph.num_arcs(state) for state in range(graph.num_states))
     return GraphSummary(len(arpa.words), arpa.ngrams, graph.num_states, arcs)
 

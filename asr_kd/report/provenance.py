@@ -57,8 +57,11 @@ def stage_seconds(path: Path, config: Config) -> dict[str, float]:
     settings = {stage: json.loads(json.dumps(stage_settings(config, stage))) for stage in STAGES}
     if path.is_file():
         for line in path.read_text(encoding="utf-8").splitlines():
-            entry = json.loads(line)
-            stage = entry["stage"]
+            try:
+                entry = json.loads(line)
+                stage = entry["stage"]
+            except (ValueError, KeyError, TypeError):
+                continue  # a kill or a full disk cut it short
             # Lines of earlier versions may know other stages, and not the settings.
             if stage in settings and entry.get("settings") == settings[stage]:
                 seconds[stage] = max(seconds.get(stage, 0.0), entry["seconds"])

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,36 @@ from asr_kd.hmm.definition import STRUCTURE_FILES
 from asr_kd.hmm.labels import find_labels, place_labels, read_labels, utterance_labels, write_labels
 from asr_kd.jobs import resolve_workers
 from asr_kd.lang import build_graph, train_arpa
+from asr_kd.planning import Wanted
 from asr_kd.progress import say
 from asr_kd.stages import given_frames, realignment
 from asr_kd.stages.realignment import PARTS, PartLabels
 
 TRANSFORMS = ("deltas", "lda_mllt")
+
+
+def plan(config: Config, work: Path) -> Iterator[Wanted]:
+    """What the stage makes, see `planning`."""
+    if given_frames.is_given(config):
+        return
+    align, rounds = work / "align", config.align.realign.rounds
+    first = realignment.labels_folder(work, 0, rounds)
+    if config.align.hclg:
+        for name in config.lms:
+            yield Wanted(
+                align / f"graph-{name}",
+                partial(_copied_graph_made_from, Path(config.align.hclg).expanduser()),
+            )
+        yield Wanted(first, partial(_imported_made_from, config, work, None))
+        return
+    model = Artifact(align / "model")
+    yield Wanted(model.path, partial(_model_made_from, config, work))
+    labels = partial(_imported_made_from, config) if config.align.labels else _labels_made_from
+    yield Wanted(first, partial(labels, work, model))
+    for number in range(1, rounds + 1):
+        yield from realignment.plan_round(config, work, model, number, partial(_alignment_inputs, work))
+    for name, lm in config.lms.items():
+        yield Wanted(align / f"graph-{name}", partial(_graph_made_from, config, work, model, name, lm))
 
 
 def run(config: Config, work: Path) -> None:
@@ -100,8 +127,7 @@ def _check_foreign(config: Config) -> None:
         raise AsrKdError(f"align.hclg brings one graph: keep one of `lms`, not {', '.join(config.lms)}")
 
 
-def _make_model(config: Config, work: Path) -> Artifact:
-    path = work / "align" / "model"
+def _model_made_from(config: Config, work: Path) -> dict[str, Any]:
     transcripts, lexicon = realignment.transcripts(work, "train"), realignment.alignment_lexicon(work)
     words = {word for sentence in transcripts.values() for word in sentence}
     inputs: dict[str, Artifact | str] = {
@@ -110,11 +136,16 @@ def _make_model(config: Config, work: Path) -> Artifact:
         "pronunciations": _digest(lexicon.restricted(words).entries),
         "phones": _digest(lexicon.phones),
     }
-    made_from = fingerprint("alignment model", {"gmm": asdict(config.align.gmm), "seed": config.seed}, inputs)
+    return fingerprint("alignment model", {"gmm": asdict(config.align.gmm), "seed": config.seed}, inputs)
+
+
+def _make_model(config: Config, work: Path) -> Artifact:
+    path, made_from = work / "align" / "model", _model_made_from(config, work)
     if found := find(path, made_from):
         say("alignment model: up to date")
         return found
     part = open_part(work / "features" / "train")
+    transcripts, lexicon = realignment.transcripts(work, "train"), realignment.alignment_lexicon(work)
     workers = resolve_workers(config.workers)
     model = train_gmm_hmm(config.align.gmm, part.index, part.mfcc, transcripts, lexicon, config.seed, workers)
     with create(path, made_from) as folder:
@@ -135,9 +166,13 @@ def _alignment_inputs(work: Path) -> dict[str, Artifact | str]:
     }
 
 
+def _labels_made_from(work: Path, model: Artifact) -> dict[str, Any]:
+    return fingerprint("labels", {}, {**_alignment_inputs(work), "model": model})
+
+
 def _make_labels(config: Config, work: Path, model: Artifact, path: Path) -> None:
     """Align all parts with the GMM-HMM; dev and test only get labels, the model never learnt from them."""
-    made_from = fingerprint("labels", {}, {**_alignment_inputs(work), "model": model})
+    made_from = _labels_made_from(work, model)
     if find(path, made_from) is not None:
         say("labels: up to date")
         return
@@ -152,17 +187,24 @@ def _make_labels(config: Config, work: Path, model: Artifact, path: Path) -> Non
         realignment.write_labels_folder(folder, aligned, gmm.senones)
 
 
-def _import_labels(config: Config, work: Path, model: Artifact | None) -> None:
-    """Take labels from ``align.labels``; without `model` the graph says how many senones there are."""
+def _label_files(config: Config) -> dict[str, Path]:
     source = Path(config.align.labels or "").expanduser()
-    files = {part: find_labels(source, part) for part in PARTS}
-    path = realignment.labels_folder(work, 0, config.align.realign.rounds)
+    return {part: find_labels(source, part) for part in PARTS}
+
+
+def _imported_made_from(config: Config, work: Path, model: Artifact | None) -> dict[str, Any]:
     inputs: dict[str, Artifact | str] = {
         **{part: Artifact(work / "features" / part) for part in PARTS},
-        **{f"{part} labels": file_digest(file) for part, file in files.items()},
+        **{f"{part} labels": file_digest(file) for part, file in _label_files(config).items()},
         "senones of": model or Artifact(work / "align" / f"graph-{next(iter(config.lms))}"),
     }
-    made_from = fingerprint("imported labels", {}, inputs)
+    return fingerprint("imported labels", {}, inputs)
+
+
+def _import_labels(config: Config, work: Path, model: Artifact | None) -> None:
+    """Take labels from ``align.labels``; without `model` the graph says how many senones there are."""
+    path, files = realignment.labels_folder(work, 0, config.align.realign.rounds), _label_files(config)
+    made_from = _imported_made_from(config, work, model)
     if find(path, made_from) is not None:
         say("labels: up to date")
         return
@@ -187,17 +229,20 @@ def _senones_of_graph(work: Path, config: Config) -> int:
     return load_graph(work / "align" / f"graph-{next(iter(config.lms))}").highest_input_label()
 
 
-def _make_graph(config: Config, work: Path, model: Artifact, name: str, lm: LmConfig) -> None:
-    path = work / "align" / f"graph-{name}"
-    silence = config.align.gmm.silence_probability
+def _graph_made_from(config: Config, work: Path, model: Artifact, name: str, lm: LmConfig) -> dict[str, Any]:
     data = Artifact(work / "data")
     # The densities of the model are not part of a graph.
     inputs = {file: model.sha256(file) for file in STRUCTURE_FILES}
     inputs["lexicon"] = data.sha256("lexicon.txt")
     inputs |= _lm_inputs(work, name, lm, data)
     training = None if lm.arpa else {"order": lm.order, "prune": lm.prune}
-    settings = {"training": training, "silence_probability": silence}
-    made_from = fingerprint("graph", settings, inputs)
+    settings = {"training": training, "silence_probability": config.align.gmm.silence_probability}
+    return fingerprint("graph", settings, inputs)
+
+
+def _make_graph(config: Config, work: Path, model: Artifact, name: str, lm: LmConfig) -> None:
+    path, silence = work / "align" / f"graph-{name}", config.align.gmm.silence_probability
+    made_from = _graph_made_from(config, work, model, name, lm)
     if find(path, made_from) is not None:
         say(f"graph {name}: up to date")
         return
@@ -236,15 +281,17 @@ def _sentences(work: Path, lm: LmConfig) -> list[list[str]]:
     return sentences
 
 
-def _copy_graph(work: Path, name: str, source: Path) -> None:
-    """Take a graph made elsewhere: input labels pdf-id + 1, output labels as in its words.txt."""
+def _copied_graph_made_from(source: Path) -> dict[str, Any]:
     for file in (GRAPH_FILE, WORDS_FILE):
         if not (source / file).is_file():
             raise AsrKdError(f"align.hclg={source} should hold {file}")
-    path = work / "align" / f"graph-{name}"
-    made_from = fingerprint(
-        "imported graph", {}, {file: file_digest(source / file) for file in (GRAPH_FILE, WORDS_FILE)}
-    )
+    inputs = {file: file_digest(source / file) for file in (GRAPH_FILE, WORDS_FILE)}
+    return fingerprint("imported graph", {}, inputs)
+
+
+def _copy_graph(work: Path, name: str, source: Path) -> None:
+    """Take a graph made elsewhere: input labels pdf-id + 1, output labels as in its words.txt."""
+    path, made_from = work / "align" / f"graph-{name}", _copied_graph_made_from(source)
     if find(path, made_from) is not None:
         say(f"graph {name}: up to date")
         return

@@ -2,8 +2,9 @@
 
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,18 @@ from asr_kd.errors import AsrKdError
 from asr_kd.features.extract import Extraction
 from asr_kd.jobs import map_processes
 from asr_kd.models.storage import read_description
+from asr_kd.planning import Wanted, check_settled
 from asr_kd.progress import say
 from asr_kd.report.results import headline_lm
-from asr_kd.stages import bench_deployed
+from asr_kd.stages import bench_deployed, given_frames
+
+
+def plan(config: Config, work: Path) -> Iterator[Wanted]:
+    """What the stage makes, see `planning`."""
+    if given_frames.is_given(config):
+        return
+    yield Wanted(work / "bench", partial(_made_from, config, work))
+    yield from bench_deployed.plan(config, work, headline_lm(config), processor())
 
 
 def run(config: Config, work: Path) -> None:
@@ -37,10 +47,13 @@ def run(config: Config, work: Path) -> None:
     bench_deployed.run(config, work, headline_lm(config), utterances, processor())
 
 
-def _measure_systems(config: Config, work: Path) -> None:
-    systems = choose_systems(config, work)
-    lm = headline_lm(config)
-    decodings = {system.name: artifacts.Artifact(work / "decode" / lm / system.name) for system in systems}
+def _decodings(config: Config, work: Path) -> dict[str, artifacts.Artifact]:
+    folder = work / "decode" / headline_lm(config)
+    return {one.name: artifacts.Artifact(folder / one.name) for one in choose_systems(config, work)}
+
+
+def _made_from(config: Config, work: Path) -> dict[str, Any]:
+    lm, decodings = headline_lm(config), _decodings(config, work)
     settings = {
         "bench": asdict(config.bench),
         "features": asdict(config.features),
@@ -49,7 +62,12 @@ def _measure_systems(config: Config, work: Path) -> None:
         "processor": processor(),
     }
     graph = artifacts.Artifact(work / "align" / f"graph-{lm}")
-    made_from = artifacts.fingerprint("bench", settings, {**decodings, "graph": graph})
+    return artifacts.fingerprint("bench", settings, {**decodings, "graph": graph})
+
+
+def _measure_systems(config: Config, work: Path) -> None:
+    systems, lm = choose_systems(config, work), headline_lm(config)
+    decodings, made_from = _decodings(config, work), _made_from(config, work)
     if artifacts.find(work / "bench", made_from) is not None:
         say("bench: up to date")
         return
@@ -113,6 +131,7 @@ def _same_architecture(systems: Sequence[System]) -> dict[str, list[str]]:
     alike: dict[str, list[str]] = {}
     for system in systems:
         if system.kind == "member":
+            check_settled(system.models[0])
             architecture = json.dumps(read_description(system.models[0]), sort_keys=True)
             first = firsts.setdefault(architecture, system.name)
             alike.setdefault(first, []).extend([system.name] if system.name != first else [])

@@ -8,8 +8,9 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from asr_kd.decoding.network import NETWORK_FILE
 from asr_kd.decoding.systems import System, recipe_systems
 from asr_kd.features.extract import load_waveform
 from asr_kd.jobs import available_cores, map_processes
+from asr_kd.planning import Wanted, check_settled
 from asr_kd.progress import say
 from asr_kd.scoring.wer import count_errors, total
 from asr_kd.stages.package import ONE_NETWORK, extraction_of, write_model
@@ -36,6 +38,13 @@ from asr_kd.stages.package import ONE_NETWORK, extraction_of, write_model
 FOLDER = "bench-deployed"
 KINDS = ("student", "pruned", "int8")
 FIRST_WORDS_SECONDS = 3.0  # length of the file whose words are waited for
+
+
+def plan(config: Config, work: Path, lm: str, processor: str) -> Iterator[Wanted]:
+    """What `run` makes, see there and `planning`."""
+    systems = _systems(config, work)
+    if systems:
+        yield Wanted(work / FOLDER, partial(_made_from, config, work, lm, systems, processor))
 
 
 def run(config: Config, work: Path, lm: str, utterances: Sequence[Utterance], processor: str) -> None:
@@ -104,6 +113,7 @@ def _made_from(
     inputs: dict[str, artifacts.Artifact | str] = {
         role: artifacts.Artifact(folder) for role, folder in folders.items()
     }
+    check_settled(work / "data")
     inputs["test part"] = artifacts.file_digest(work / "data" / "test.jsonl")
     return artifacts.fingerprint("bench of deployed systems", settings, inputs)
 

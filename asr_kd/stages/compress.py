@@ -2,10 +2,11 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from asr_kd.artifacts import Artifact, create, find, fingerprint
 from asr_kd.compression.export import compare, export_checked
@@ -19,6 +20,7 @@ from asr_kd.jobs import resolve_workers
 from asr_kd.layout import student_folder
 from asr_kd.models.devices import resolve_device
 from asr_kd.models.storage import load_model
+from asr_kd.planning import Wanted
 from asr_kd.progress import say
 from asr_kd.seeding import derive_seed
 from asr_kd.stages import distill
@@ -29,6 +31,19 @@ from asr_kd.training.objectives import DistillationObjective, HardObjective, Obj
 
 CHECK_UTTERANCES = 50  # of dev: what exports are compared on and scales are calibrated with
 AGREEMENT_FILE = "export.json"
+
+
+def plan(config: Config, work: Path) -> Iterator[Wanted]:
+    """What the stage makes, see `planning`."""
+    _check(config, work)
+    for name, pruned in sorted(config.compress.pruned.items()):
+        yield Wanted(work / "compress" / name, partial(_pruned_made_from, config, work, name, pruned))
+    for name, quantised in sorted(config.compress.int8.items()):
+        yield Wanted(work / "compress" / name, partial(_int8_made_from, config, work, name, quantised))
+
+
+def _pruned_made_from(config: Config, work: Path, name: str, settings: PruneConfig) -> Mapping[str, Any]:
+    return _job(config, work, name, settings).made_from
 
 
 def run(config: Config, work: Path) -> None:
@@ -104,15 +119,18 @@ def _open_hard(work: Path) -> tuple[FrameData, FrameData]:
     return open_labelled(work, "train"), open_labelled(work, "dev")
 
 
-def _quantise(config: Config, work: Path, name: str, settings: QuantiseConfig) -> None:
+def _int8_made_from(config: Config, work: Path, name: str, settings: QuantiseConfig) -> Mapping[str, Any]:
     network = Artifact(_source(config, work, name, settings))
     inputs = {"network": network, "dev": Artifact(work / "features" / "dev")}
-    made_from = fingerprint("int8 network", asdict(settings), inputs)
-    path = work / "compress" / name
+    return fingerprint("int8 network", asdict(settings), inputs)
+
+
+def _quantise(config: Config, work: Path, name: str, settings: QuantiseConfig) -> None:
+    path, made_from = work / "compress" / name, _int8_made_from(config, work, name, settings)
     if find(path, made_from) is not None:
         say(f"{name}: up to date")
         return
-    model, features = load_model(network.path), dev_features(work, CHECK_UTTERANCES)
+    model, features = load_model(_source(config, work, name, settings)), dev_features(work, CHECK_UTTERANCES)
     with create(path, made_from) as folder:
         whole = folder / ".float32.onnx"
         exported = export_checked(model, whole, features)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from asr_kd.errors import AsrKdError
 from asr_kd.features.fbank import count_frames
 from asr_kd.hmm.topology import PHONE_STATES
 from asr_kd.jobs import resolve_workers
+from asr_kd.planning import Wanted
 from asr_kd.progress import say
 from asr_kd.stages import given_frames
 from asr_kd.stages.source import PARTS, Source, load_source
@@ -30,8 +31,21 @@ WARNINGS_FILE = "data-warnings.txt"
 DIGESTS_FILE = ".audio-digests.json"
 
 
+def plan(config: Config, work: Path) -> Iterator[Wanted]:
+    """What the stage makes, see `planning`; of labelled frames what later stages would."""
+    if given_frames.is_given(config):
+        yield from given_frames.plan(config, work)
+        return
+
+    def made_from() -> dict[str, Any]:
+        source = load_source(config)
+        return _made_from(source, config, _digests(source, config, work))
+
+    yield Wanted(work / "data", made_from)
+
+
 def run(config: Config, work: Path) -> None:
-    """Write ``<work>/data``, or find that it is up to date; labelled frames go on to later stages' folders.
+    """Write ``<work>/data, or find that it is up to date; labelled frames go on to later stages' folders.
 
     Raises:
         AsrKdError: the corpus cannot be found or read, or has problems that the settings do not allow.

@@ -2,10 +2,10 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from asr_kd.decoding.tuning import Tuning, tune, tuning_part
 from asr_kd.frames import FrameIndex
 from asr_kd.jobs import WorkerPool, resolve_workers
 from asr_kd.models.devices import resolve_device
+from asr_kd.planning import Wanted
 from asr_kd.progress import say
 from asr_kd.scoring.transcripts import read_references, write_transcripts
 from asr_kd.scoring.wer import ErrorCounts, count_errors, total
@@ -27,6 +28,15 @@ from asr_kd.stages import given_frames
 
 PARTS = ("dev", "test")
 MOST_CONFUSED = 1000  # pairs of senones that are kept of every part
+
+
+def plan(config: Config, work: Path) -> Iterator[Wanted]:
+    """What the stage makes, see `planning`."""
+    if given_frames.is_given(config):
+        return
+    for system in recipe_systems(config, work):
+        for lm in config.lms:
+            yield Wanted(_folder(work, lm, system), partial(_made_from, config, work, system, lm))
 
 
 def run(config: Config, work: Path) -> None:
@@ -38,6 +48,8 @@ def run(config: Config, work: Path) -> None:
     given_frames.refuse_decoding(config)
     # All systems are looked at before the first is decoded: what is missing shows at once.
     todo = [(system, _stale(config, work, system)) for system in recipe_systems(config, work)]
+    for left in (work / "decode").glob(".*.scores"):  # by a run that was killed
+        shutil.rmtree(left)
     # One pool for all systems: workers load torch and the graphs once.
     with WorkerPool(resolve_workers(config.workers)) as pool:
         graphs = {lm: _Graph(lm, work / "align" / f"graph-{lm}", pool) for lm in config.lms}

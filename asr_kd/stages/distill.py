@@ -1,47 +1,97 @@
 """Stage 4, distill: the ensemble's soft targets, the students, and how well all of them classify frames."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from asr_kd.artifacts import Artifact, file_digest, find, fingerprint
+from asr_kd.artifacts import Artifact, file_digest, fingerprint
 from asr_kd.config import Config
 from asr_kd.config.schema import StudentConfig, TransferConfig
 from asr_kd.distillation.ensemble import check_kind
-from asr_kd.distillation.quality import QualityJob, measure_system
 from asr_kd.distillation.soft_targets import TargetSettings
 from asr_kd.distillation.tails import TailShape
 from asr_kd.distillation.teachers import Teachers, specialist_teachers, teacher_models
-from asr_kd.distillation.weights import make_weights
+from asr_kd.distillation.weights import make_weights, weights_folder, weights_made_from
 from asr_kd.errors import AsrKdError
-from asr_kd.jobs import map_processes, resolve_workers
+from asr_kd.jobs import resolve_workers
 from asr_kd.layout import (
     TAIL,
     TARGETS,
     TRAIN,
+    UNLABELLED,
     member_folders,
-    sets_folder,
     student_folder,
     tail_folder,
     targets_folder,
+    view_folder,
 )
 from asr_kd.models.devices import resolve_device
 from asr_kd.models.registry import named_settings
+from asr_kd.planning import UnsettledError, Wanted
 from asr_kd.progress import say
 from asr_kd.report import frames as frame_report
-from asr_kd.report import specialists as specialists_report
 from asr_kd.seeding import derive_seed
-from asr_kd.stages.targets import make_store, make_tail
+from asr_kd.stages import frame_quality
+from asr_kd.stages.frame_quality import ENSEMBLE, FRAMES, SPECIALISTS
+from asr_kd.stages.targets import Store, Tail
 from asr_kd.stages.train import data_artifacts, open_labelled, read_senones
-from asr_kd.stages.transfer import TransferPart, check_transfer, open_parts, training_parts, with_targets
+from asr_kd.stages.transfer import (
+    TransferPart,
+    check_transfer,
+    open_parts,
+    plan_parts,
+    training_parts,
+    with_targets,
+)
 from asr_kd.training.data import FrameData
 from asr_kd.training.jobs import TrainingJob, optimiser_fingerprint, run_jobs
 from asr_kd.training.objectives import DistillationObjective
 
-FRAMES = "frames"  # the folder of what every system makes of the frames of dev and test
-ENSEMBLE, SPECIALISTS = "ensemble", "specialists"
 RESERVED = (TARGETS, TAIL, FRAMES, "weights")
+
+
+def plan(config: Config, work: Path) -> Iterator[Wanted]:
+    """What the stage makes, see `planning`."""
+    students = config.distill.students
+    if not students:
+        return
+    _check_students(config, work)
+    if config.distill.average == "log-linear":
+        yield Wanted(weights_folder(work), lambda: weights_made_from(work, _teacher_inputs(config, work)))
+    for name, student in sorted(students.items()):
+        transfer = student.transfer
+        yield from plan_parts(config, work, transfer.views, transfer.unlabelled)
+        parts = [TRAIN, *(view_folder(work, view).name for view in transfer.views)]
+        parts += [UNLABELLED] if transfer.unlabelled else []
+        if student.soft_weight > 0 and _has_tail(config, work):
+            yield Wanted(tail_folder(work, student.teachers), partial(_tail_made_from, config, work, student))
+        for place, part in enumerate(parts if student.soft_weight > 0 else []):
+            path = targets_folder(work, part, student.teachers)
+            yield Wanted(path, partial(_targets_made_from, config, work, student, place))
+        yield Wanted(student_folder(work, name), partial(_student_made_from, config, work, name))
+    yield from frame_quality.plan(config, work, lambda: make_teachers(config, work).teachers)
+
+
+def _has_tail(config: Config, work: Path) -> bool:
+    try:
+        return target_settings(config, work).rank > 0
+    except UnsettledError:  # how many senones there will be is not known
+        return config.distill.tail_rank > 0
+
+
+def _tail_made_from(config: Config, work: Path, student: StudentConfig) -> Mapping[str, Any]:
+    return _tail(config, work, _teachers_of(config, work, student)).made_from
+
+
+def _targets_made_from(config: Config, work: Path, student: StudentConfig, place: int) -> Mapping[str, Any]:
+    part = training_parts(config, work, student.transfer.views, student.transfer.unlabelled)[place]
+    return _store(config, work, _teachers_of(config, work, student), part).made_from
+
+
+def _student_made_from(config: Config, work: Path, name: str) -> Mapping[str, Any]:
+    return student_job(config, work, name).made_from
 
 
 def run(config: Config, work: Path) -> None:
@@ -60,7 +110,7 @@ def run(config: Config, work: Path) -> None:
         for name, student in sorted(config.distill.students.items())
     ]
     run_jobs(jobs, resolve_workers(config.workers), "students")
-    measure(config, work, ensemble)
+    frame_quality.run(config, work, ensemble.teachers)
 
 
 @dataclass(frozen=True)
@@ -78,13 +128,15 @@ class TeachersOfRecipe:
 
 def student_job(config: Config, work: Path, name: str) -> TrainingJob:
     """The training of one student; the soft targets that it needs are made where they are missing."""
-    of_specialists = config.distill.students[name].teachers == SPECIALISTS
-    teachers = make_specialists(config, work) if of_specialists else make_teachers(config, work)
-    return _student(config, work, name, teachers, {})
+    return _student(config, work, name, _teachers_of(config, work, config.distill.students[name]), {})
 
 
-def make_teachers(config: Config, work: Path) -> TeachersOfRecipe:
-    """The members and `distill.teachers`; log-linear weights are learnt where they are missing."""
+def _teachers_of(config: Config, work: Path, student: StudentConfig) -> TeachersOfRecipe:
+    make = make_specialists if student.teachers == SPECIALISTS else make_teachers
+    return make(config, work)
+
+
+def _teacher_inputs(config: Config, work: Path) -> dict[str, str]:
     models, mappings = teacher_models(config, work)
     names = [folder.name for folder in member_folders(config, work)]
     names += [f"teacher {name}" for name in config.distill.teachers]
@@ -93,6 +145,13 @@ def make_teachers(config: Config, work: Path) -> TeachersOfRecipe:
         if mapping is not None:
             inputs[f"senones of {name}"] = file_digest(mapping)
     inputs["labels"] = Artifact(work / "align" / "labels").digest
+    return inputs
+
+
+def make_teachers(config: Config, work: Path) -> TeachersOfRecipe:
+    """The members and `distill.teachers`; log-linear weights are learnt where they are missing."""
+    inputs = _teacher_inputs(config, work)
+    models, mappings = teacher_models(config, work)
     teachers = Teachers(
         models, mappings, read_senones(work), config.distill.average, precision=config.precision
     )
@@ -111,15 +170,20 @@ def make_specialists(config: Config, work: Path) -> TeachersOfRecipe:
     return TeachersOfRecipe(teachers, inputs | {"labels": Artifact(work / "align" / "labels").digest})
 
 
-def make_targets(config: Config, work: Path, teachers: TeachersOfRecipe, part: TransferPart) -> Artifact:
+def _store(config: Config, work: Path, teachers: TeachersOfRecipe, part: TransferPart) -> Store:
     """The soft targets of a part of the transfer sets, for all temperatures in use."""
     kind = SPECIALISTS if teachers.teachers.specialists else ENSEMBLE
     path, origin = targets_folder(work, part.name, kind), _origin(teachers, part.features)
-    settings, tail, train = target_settings(config, work), None, work / "features" / TRAIN
-    if settings.rank:
-        tail_of, inputs = tail_folder(work, kind), _origin(teachers, train)
-        tail = make_tail(config, tail_of, settings.rank, teachers.teachers, inputs, train)
-    return make_store(config, path, settings, teachers.teachers, origin, part, tail)
+    settings = target_settings(config, work)
+    tail = _tail(config, work, teachers).make() if settings.rank else None
+    return Store(config, path, settings, teachers.teachers, origin, part, tail)
+
+
+def _tail(config: Config, work: Path, teachers: TeachersOfRecipe) -> Tail:
+    """The shape of the rest in all soft targets of these teachers."""
+    kind = SPECIALISTS if teachers.teachers.specialists else ENSEMBLE
+    train, rank = work / "features" / TRAIN, target_settings(config, work).rank
+    return Tail(config, tail_folder(work, kind), rank, teachers.teachers, _origin(teachers, train), train)
 
 
 def target_settings(config: Config, work: Path) -> TargetSettings:
@@ -207,7 +271,7 @@ def _student(
         if soft:
             key = (student.teachers, part.name)
             if key not in stores:
-                stores[key] = make_targets(config, work, teachers, part)
+                stores[key] = _store(config, work, teachers, part).make()
             inputs["targets" if part.name == "train" else f"targets {part.name}"] = stores[key]
     initial = work / "train" / student.initial if student.initial else None
     if initial:
@@ -251,73 +315,3 @@ def _open_data(
     seed: int,
 ) -> tuple[FrameData, FrameData]:
     return open_parts(parts, temperature, transfer, seed), open_labelled(work, "dev")
-
-
-def measure(config: Config, work: Path, teachers: TeachersOfRecipe) -> None:
-    """Write ``frames/<system>`` of members, ensemble and students, and the table of all."""
-    members = {folder.name: folder for folder in member_folders(config, work)}
-    students = {name: student_folder(work, name) for name in config.distill.students}
-    alone = partial(Teachers.of, senones=read_senones(work), average="arithmetic", precision=config.precision)
-    systems = {name: alone([folder]) for name, folder in members.items()}
-    if len(teachers.teachers.models) > 1:
-        systems[ENSEMBLE] = teachers.teachers
-    if config.train.specialists.count:
-        systems[SPECIALISTS] = specialist_teachers(config, work, read_senones(work))
-    systems |= {name: alone([folder]) for name, folder in students.items()}
-    jobs = [_quality_job(config, work, name, system) for name, system in systems.items()]
-    stale = [job for job in jobs if find(job.path, job.made_from) is None]
-    for _ in map_processes(measure_system, stale, resolve_workers(config.workers), "frames"):
-        pass
-    described = _described(config, systems)
-    frame_report.write(work / "distill" / FRAMES, described, config.seed)
-    if config.train.specialists.count:
-        names = [one.name for one in described]
-        generalist = config.train.specialists.generalist
-        specialists_report.write(work / "distill" / FRAMES, names, generalist, config.seed)
-    say(f"distill: {work / 'distill' / FRAMES / frame_report.TABLE_FILE}")
-
-
-def _quality_job(config: Config, work: Path, name: str, system: Teachers) -> QualityJob:
-    labels = Artifact(work / "align" / "labels")
-    inputs: dict[str, Artifact | str] = {"labels": labels}
-    inputs |= {part: Artifact(work / "features" / part) for part in ("dev", "test")}
-    for place, (model, mapping) in enumerate(zip(system.models, system.mappings, strict=True)):
-        inputs[f"model {place}"] = Artifact(model)
-        if mapping is not None:
-            inputs[f"senones of {place}"] = file_digest(mapping)
-    student = config.distill.students.get(name)
-    unseen = _unseen(student.transfer, system.senones) if student else ()
-    settings: dict[str, Any] = {
-        "average": system.average,
-        "weights": system.weights,
-        "precision": system.precision,
-        "unseen": unseen,
-    }
-    sets = sets_folder(work) if config.train.specialists.count else None
-    if sets is not None:
-        inputs["specialist sets"] = Artifact(sets)
-        inputs |= {specialist.name: Artifact(specialist) for specialist in system.specialists}
-        settings |= {"top": system.top}
-    made_from = fingerprint("frames", settings, inputs)
-    device = str(resolve_device(config.device))
-    return QualityJob(name, work / "distill" / FRAMES / name, made_from, system, work, device, unseen, sets)
-
-
-def _unseen(transfer: TransferConfig, senones: int) -> tuple[int, ...]:
-    """The classes that a transfer set leaves out by its settings."""
-    kept = set(transfer.labels or range(senones)) - set(transfer.without_labels)
-    return tuple(sorted(set(range(senones)) - kept))
-
-
-def _described(config: Config, systems: dict[str, Teachers]) -> list[frame_report.Described]:
-    """The systems with what the table says of them."""
-    described = []
-    for name in systems:
-        student = config.distill.students.get(name)
-        kind: Any = "student" if student else name if name in (ENSEMBLE, SPECIALISTS) else "member"
-        settings: dict[str, Any] = {}
-        if student:
-            settings = asdict(student) | {"model": named_settings(config.models, student.model, name)}
-            kind = "student" if student.soft_weight > 0 else "control"
-        described.append(frame_report.Described(name, kind, settings))
-    return described

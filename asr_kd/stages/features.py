@@ -2,8 +2,10 @@
 
 import json
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,20 @@ from asr_kd.errors import AsrKdError
 from asr_kd.features.extract import Extraction, extract
 from asr_kd.features.store import Part
 from asr_kd.jobs import resolve_workers
+from asr_kd.planning import Wanted
 from asr_kd.progress import say
 from asr_kd.stages import given_frames
 
 PARTS = ("train", "dev", "test")
+
+
+def plan(config: Config, work: Path) -> Iterator[Wanted]:
+    """What the stage makes, see `planning`."""
+    if given_frames.is_given(config):
+        return
+    data = artifacts.Artifact(work / "data")
+    for part in PARTS:
+        yield Wanted(work / "features" / part, partial(_made_from, config, data, part))
 
 
 def run(config: Config, work: Path) -> None:

@@ -1,8 +1,11 @@
 """Stages 0 to 2 of a corpus of labelled frames: laid out as those stages would have left them."""
 
+import functools
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,10 +16,12 @@ from asr_kd.corpus.given_frames import GivenFrames
 from asr_kd.errors import AsrKdError
 from asr_kd.features.store import create_part
 from asr_kd.frames import FrameIndex
+from asr_kd.planning import Wanted
 from asr_kd.progress import say
 
 # Frames that are given have no cepstra; the store has room for some.
 _NO_CEPSTRA = 1
+PARTS = ("train", "dev", "test")
 
 
 def is_given(config: Config) -> bool:
@@ -24,12 +29,21 @@ def is_given(config: Config) -> bool:
     return data_prep.gives_frames(config.data.corpus)
 
 
+def plan(config: Config, work: Path) -> Iterator[Wanted]:
+    """What the stage makes, see `planning`."""
+    inputs = functools.cache(lambda: _digests(_read(config)))
+
+    def made_from(name: str) -> dict[str, Any]:
+        return fingerprint(name, {}, inputs())
+
+    for path in _folders(work):
+        yield Wanted(path, functools.partial(made_from, path.name))
+
+
 def run(config: Config, work: Path) -> None:
     """Write ``data``, ``features/<part>`` and ``align/labels``, or find them up to date."""
-    folder = Path(config.data.downloads) / config.data.corpus
-    parts = data_prep.find_frames(config.data.corpus)(config.data, folder, config.seed)
-    inputs = {name: _digest(part) for name, part in parts.items()}
-    paths = [work / "data", *(work / "features" / name for name in parts), work / "align" / "labels"]
+    parts, paths = _read(config), _folders(work)
+    inputs = _digests(parts)
     if all(find(path, fingerprint(path.name, {}, inputs)) for path in paths):
         say("data: up to date")
         return
@@ -74,6 +88,19 @@ def _write_labels(path: Path, parts: dict[str, GivenFrames], inputs: dict[str, s
         counts = np.bincount(parts["train"].labels, minlength=classes)
         np.save(partial / "priors.npy", (counts / counts.sum()).astype(np.float32))
         (partial / "summary.json").write_text(json.dumps({"senones": classes}) + "\n", encoding="utf-8")
+
+
+def _folders(work: Path) -> list[Path]:
+    return [work / "data", *(work / "features" / part for part in PARTS), work / "align" / "labels"]
+
+
+def _read(config: Config) -> dict[str, GivenFrames]:
+    folder = Path(config.data.downloads) / config.data.corpus
+    return data_prep.find_frames(config.data.corpus)(config.data, folder, config.seed)
+
+
+def _digests(parts: Mapping[str, GivenFrames]) -> dict[str, str]:
+    return {name: _digest(part) for name, part in parts.items()}
 
 
 def _digest(part: GivenFrames) -> str:

@@ -5,9 +5,10 @@ lie beside them as ``align/labels-round-<i>``, each network as ``align/network-r
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from asr_kd.models.devices import resolve_device, resolve_precision
 from asr_kd.models.inference import log_posteriors
 from asr_kd.models.registry import named_settings
 from asr_kd.models.storage import load_model
+from asr_kd.planning import Wanted, check_settled
 from asr_kd.progress import say
 from asr_kd.seeding import derive_seed
 from asr_kd.stages.train import open_labelled
@@ -45,11 +47,13 @@ def labels_folder(work: Path, number: int, rounds: int) -> Path:
 
 def transcripts(work: Path, part: str) -> dict[str, list[str]]:
     """The words of every utterance of a part."""
+    check_settled(work / "data")
     return {utterance.id: utterance.words for utterance in read_manifest(work / "data" / f"{part}.jsonl")}
 
 
 def alignment_lexicon(work: Path) -> Lexicon:
     """The lexicon with every word of every transcript."""
+    check_settled(work / "data")
     return Lexicon.read(work / "data" / "lexicon_align.txt")
 
 
@@ -64,9 +68,28 @@ def write_labels_folder(folder: Path, labels: Mapping[str, PartLabels], senones:
     say("labels: no alignment for " + ", ".join(f"{len(ids)} of {part}" for part, ids in failed.items()))
 
 
-def run_round(
-    config: Config, work: Path, model: Artifact, number: int, inputs: Mapping[str, Artifact | str]
-) -> None:
+Inputs = Mapping[str, Artifact | str]
+
+
+def plan_round(
+    config: Config, work: Path, model: Artifact, number: int, inputs: Callable[[], Inputs]
+) -> Iterator[Wanted]:
+    """What a round makes, see `planning` and `run_round`."""
+    before, path = (labels_folder(work, place, config.align.realign.rounds) for place in (number - 1, number))
+    network = Artifact(work / "align" / f"network-round-{number}")
+    job = partial(_network_job, config, work, number, before, senones=0)
+    yield Wanted(network.path, lambda: job().made_from)
+    yield Wanted(path, lambda: _made_from(config, model, network, before, inputs()))
+
+
+def _made_from(
+    config: Config, model: Artifact, network: Artifact, before: Path, inputs: Inputs
+) -> dict[str, Any]:
+    used = {**inputs, "model": model, "network": network, "priors": Artifact(before)}
+    return fingerprint("realigned labels", {"precision": config.precision}, used)
+
+
+def run_round(config: Config, work: Path, model: Artifact, number: int, inputs: Inputs) -> None:
     """Train a network on the labels of the round before and align all parts with it.
 
     Args:
@@ -79,12 +102,10 @@ def run_round(
     rounds = config.align.realign.rounds
     before, path = (labels_folder(work, place, rounds) for place in (number - 1, number))
     gmm = GmmHmm.load(model.path)
-    network = _train_network(config, work, number, before, gmm.senones)
-    made_from = fingerprint(
-        "realigned labels",
-        {"precision": config.precision},
-        {**inputs, "model": model, "network": network, "priors": Artifact(before)},
-    )
+    job = _network_job(config, work, number, before, gmm.senones)
+    run_jobs([job], resolve_workers(config.workers), "realignment")
+    network = Artifact(job.path)
+    made_from = _made_from(config, model, network, before, inputs)
     if find(path, made_from) is not None:
         say(f"labels, round {number}: up to date")
         return
@@ -94,13 +115,13 @@ def run_round(
         write_labels_folder(folder, aligned, gmm.senones)
 
 
-def _train_network(config: Config, work: Path, number: int, labels: Path, senones: int) -> Artifact:
+def _network_job(config: Config, work: Path, number: int, labels: Path, senones: int) -> TrainingJob:
     optimiser = config.align.realign.optimiser
     model = named_settings(config.models, config.align.realign.model, "align.realign.model")
     seed = derive_seed(config.seed, "align", "network", number)
     inputs = {part: Artifact(work / "features" / part) for part in ("train", "dev")}
     settings = {"model": model, "optimiser": optimiser_fingerprint(optimiser), "seed": seed}
-    job = TrainingJob(
+    return TrainingJob(
         name=f"network of realignment round {number}",
         path=work / "align" / f"network-round-{number}",
         made_from=fingerprint("realignment network", settings, {**inputs, "labels": Artifact(labels)}),
@@ -112,8 +133,6 @@ def _train_network(config: Config, work: Path, number: int, labels: Path, senone
         seed=seed,
         device=str(resolve_device(config.device)),
     )
-    run_jobs([job], resolve_workers(config.workers), "realignment")
-    return Artifact(job.path)
 
 
 def _open_data(work: Path, labels: Path) -> tuple[FrameData, FrameData]:

@@ -1,9 +1,10 @@
 """Specialists, as part of stage 3: their sets, and their training beside each other."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,15 +16,23 @@ from asr_kd.errors import AsrKdError
 from asr_kd.hmm.definition import HmmDefinition
 from asr_kd.hmm.senone_names import senone_names
 from asr_kd.jobs import map_processes, resolve_workers
-from asr_kd.layout import generalist_folder, member_folders, sets_folder, specialist_folder
+from asr_kd.layout import (
+    TRAIN,
+    generalist_folder,
+    member_folders,
+    sets_folder,
+    specialist_folder,
+    view_folder,
+)
 from asr_kd.models.devices import resolve_device, resolve_precision
+from asr_kd.planning import Wanted, check_settled
 from asr_kd.progress import say
 from asr_kd.seeding import derive_seed
 from asr_kd.specialists.confusable import correlation, make_sets, prepare_columns
 from asr_kd.specialists.picture import draw_sets, write_table
 from asr_kd.specialists.sets import SpecialistSets
 from asr_kd.specialists.statistics import posterior_moments
-from asr_kd.stages.targets import make_store
+from asr_kd.stages.targets import Store
 from asr_kd.stages.transfer import TransferPart, open_parts, with_targets
 from asr_kd.training.data import FrameData
 from asr_kd.training.jobs import optimiser_fingerprint
@@ -31,6 +40,37 @@ from asr_kd.training.specialists import SpecialistJob, run_specialists
 
 _KEPT = 20  # senones of the generalist's soft targets that are kept of a frame
 _COVARIANCE_FILE = ".covariance.npy"
+
+
+def plan(
+    config: Config,
+    work: Path,
+    parts: Callable[[], list[TransferPart]],
+    open_dev: Callable[[], FrameData],
+    inputs: Mapping[str, Artifact],
+    senones: Callable[[], int],
+) -> Iterator[Wanted]:
+    """What `run` makes, see there and `planning`."""
+    settings, path = config.train.specialists, sets_folder(work)
+    if not settings.count:
+        return
+    _check(config, work)
+    yield Wanted(path, partial(_sets_made_from, config, work))
+
+    def stores() -> list[Store]:
+        return _stores(config, work, parts(), senones()) if settings.soft_rest else []
+
+    names = [TRAIN, *(view_folder(work, name).name for name in config.train.views)]
+    for place, name in enumerate(names if settings.soft_rest else []):
+        yield Wanted(_targets_folder(work, name), lambda place=place: stores()[place].made_from)  # type: ignore[misc]
+
+    def made_from(number: int) -> Mapping[str, Any]:
+        taught = _taught(stores()) or parts()
+        return _job(config, work, number, SpecialistSets.read(path), taught, open_dev, inputs).made_from
+
+    check_settled(path)  # the sets say how many specialists there are
+    for number in range(len(SpecialistSets.read(path).sets)):
+        yield Wanted(specialist_folder(work, number), partial(made_from, number))
 
 
 def run(
@@ -56,11 +96,11 @@ def run(
         return
     _check(config, work)
     sets = _make_sets(config, work, senones)
-    stores = _generalist_targets(config, work, parts, senones) if settings.soft_rest else []
-    jobs = [
-        _job(config, work, number, sets, (stores or parts), open_dev, inputs)
-        for number in range(len(sets.sets))
-    ]
+    stores = _stores(config, work, parts, senones) if settings.soft_rest else []
+    for store in stores:
+        store.make()
+    taught = _taught(stores) or parts
+    jobs = [_job(config, work, number, sets, taught, open_dev, inputs) for number in range(len(sets.sets))]
     run_specialists(jobs, resolve_workers(config.workers))
 
 
@@ -78,23 +118,30 @@ def _check(config: Config, work: Path) -> None:
             raise AsrKdError(f"train.specialists.{name}={getattr(settings, name)}: give at least {least}")
 
 
-def _make_sets(config: Config, work: Path, senones: int) -> SpecialistSets:
-    settings, path, features = config.train.specialists, sets_folder(work), work / "features" / "train"
-    seed = derive_seed(config.seed, "specialists")
+def _sets_made_from(config: Config, work: Path) -> dict[str, Any]:
+    settings = config.train.specialists
     content = {
         "count": settings.count,
         "size": settings.size,
         "columns": settings.columns,
         "statistics_frames": settings.statistics_frames,
-        "seed": seed,
+        "seed": derive_seed(config.seed, "specialists"),
         "precision": config.precision,
     }
-    generalist, labels = generalist_folder(config, work), work / "align" / "labels"
-    made_from = fingerprint(
-        "specialist sets",
-        content,
-        {"generalist": Artifact(generalist), "train": Artifact(features), "labels": Artifact(labels)},
+    folders = {
+        "generalist": generalist_folder(config, work),
+        "train": work / "features" / "train",
+        "labels": work / "align" / "labels",
+    }
+    return fingerprint(
+        "specialist sets", content, {role: Artifact(folder) for role, folder in folders.items()}
     )
+
+
+def _make_sets(config: Config, work: Path, senones: int) -> SpecialistSets:
+    settings, path, features = config.train.specialists, sets_folder(work), work / "features" / "train"
+    generalist, labels = generalist_folder(config, work), work / "align" / "labels"
+    seed, made_from = derive_seed(config.seed, "specialists"), _sets_made_from(config, work)
     if find(path, made_from) is not None:
         say("specialist-sets: up to date")
         return SpecialistSets.read(path)
@@ -163,10 +210,17 @@ def _cluster(job: _Clustering) -> None:
     draw_sets(job.folder, sets, correlated)
 
 
-def _generalist_targets(
-    config: Config, work: Path, parts: list[TransferPart], senones: int
-) -> list[TransferPart]:
-    """The parts with the generalist's soft targets, for all specialists."""
+def _targets_folder(work: Path, part: str) -> Path:
+    return work / "train" / f"specialist-targets-{part}"
+
+
+def _taught(stores: list[Store]) -> list[TransferPart]:
+    """The parts with their soft targets."""
+    return [with_targets(store.part, store.path, store.origin) for store in stores]
+
+
+def _stores(config: Config, work: Path, parts: list[TransferPart], senones: int) -> list[Store]:
+    """The generalist's soft targets of all parts, for all specialists."""
     generalist, labels = generalist_folder(config, work), Artifact(work / "align" / "labels")
     teachers = Teachers.of([generalist], senones, "arithmetic", config.precision)
     settings = TargetSettings("arithmetic", _KEPT, (1.0,), senones)
@@ -177,9 +231,7 @@ def _generalist_targets(
             "labels": labels.digest,
             "features": Artifact(part.features).digest,
         }
-        path = work / "train" / f"specialist-targets-{part.name}"
-        store = make_store(config, path, settings, teachers, origin, part)
-        found.append(with_targets(part, store.path, origin))
+        found.append(Store(config, _targets_folder(work, part.name), settings, teachers, origin, part))
     return found
 
 

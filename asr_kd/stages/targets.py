@@ -1,7 +1,7 @@
 """Making soft-target stores, for students and for specialists."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,67 +18,94 @@ from asr_kd.progress import say
 from asr_kd.stages.transfer import TransferPart
 
 
-def make_store(
-    config: Config,
-    path: Path,
-    settings: TargetSettings,
-    teachers: Teachers,
-    origin: Mapping[str, str],
-    part: TransferPart,
-    tail: Artifact | None = None,
-) -> Artifact:
-    """The soft targets of a part of the transfer sets, made or found up to date.
+@dataclass(frozen=True)
+class Tail:
+    """The shape of the rest of all soft targets of some teachers, as it is to be.
 
-    Args:
+    Attributes:
         config: of the recipe.
-        path: of the store.
-        settings: what it holds.
-        teachers: who scores.
-        origin: digests of what it is made from, by role.
-        part: what is scored.
-        tail: the shape of the rest, see `make_tail`; needed where `settings.rank` is not 0.
-    """
-    content = {**asdict(settings), **_of_teachers(teachers)}
-    inputs: dict[str, Artifact | str] = {**origin} | ({"shape of the rest": tail} if tail else {})
-    made_from = fingerprint("soft targets", content, inputs)
-    found = find(path, made_from)
-    if found is not None:
-        say(f"soft targets of {part.name}: up to date")
-        return found
-    index = open_part(part.features).index
-    with create(path, made_from) as folder:
-        shape = TailShape.load(tail.path, settings.rank, settings.senones) if tail else None
-        SoftTargets.create(folder, index, settings, origin, shape)
-        device, workers = str(resolve_device(config.device)), resolve_workers(config.workers)
-        score_teachers(folder, part.features / FBANK_FILE, index, teachers, device, workers)
-    say(f"soft targets of {part.name}: {index.total_frames:,} frames, {teachers.described}")
-    return Artifact(path)
-
-
-def make_tail(
-    config: Config, path: Path, rank: int, teachers: Teachers, inputs: Mapping[str, str], train: Path
-) -> Artifact:
-    """The shape of the rest of all soft targets of these teachers, made or found up to date.
-
-    Args:
-        config: of the recipe.
-        path: of the artefact.
+        path: where it belongs.
         rank: its dimensions.
         teachers: who scores.
-        inputs: digests of what it is made from, by role.
+        origin: digests of what it is made from, by role.
         train: folder of the features of the training part.
     """
-    made_from = fingerprint("shape of the rest", {"rank": rank, **_of_teachers(teachers)}, inputs)
-    found = find(path, made_from)
-    if found is not None:
-        return found
-    device = str(resolve_device(config.device))
-    job = TailJob(train / FBANK_FILE, open_part(train).index, teachers, rank, device)
-    # In a process of its own, of one thread: the same shape on any machine.
-    ((_, shape),) = map_processes(fit_tail, [job], 1, "shape of the rest")
-    with create(path, made_from) as folder:
-        shape.save(folder)
-    return Artifact(path)
+
+    config: Config
+    path: Path
+    rank: int
+    teachers: Teachers
+    origin: Mapping[str, str]
+    train: Path
+
+    @property
+    def made_from(self) -> dict[str, Any]:
+        """The fingerprint."""
+        settings = {"rank": self.rank, **_of_teachers(self.teachers)}
+        return fingerprint("shape of the rest", settings, self.origin)
+
+    def make(self) -> Artifact:
+        """Fit it, or find that it is up to date."""
+        found = find(self.path, self.made_from)
+        if found is not None:
+            return found
+        with create(self.path, self.made_from) as folder:
+            device = str(resolve_device(self.config.device))
+            features, index = self.train / FBANK_FILE, open_part(self.train).index
+            job = TailJob(features, index, self.teachers, self.rank, device)
+            # In a process of its own, of one thread: the same shape on any machine.
+            ((_, shape),) = map_processes(fit_tail, [job], 1, "shape of the rest")
+            shape.save(folder)
+        return Artifact(self.path)
+
+
+@dataclass(frozen=True)
+class Store:
+    """The soft targets of a part of the transfer sets, as they are to be.
+
+    Attributes:
+        config: of the recipe.
+        path: where they belong.
+        settings: what they hold.
+        teachers: who scores.
+        origin: digests of what they are made from, by role.
+        part: what is scored.
+        tail: the shape of the rest, see `Tail`; needed where `settings.rank` is not 0.
+    """
+
+    config: Config
+    path: Path
+    settings: TargetSettings
+    teachers: Teachers
+    origin: Mapping[str, str]
+    part: TransferPart
+    tail: Artifact | None = None
+
+    @property
+    def made_from(self) -> dict[str, Any]:
+        """The fingerprint."""
+        content = {**asdict(self.settings), **_of_teachers(self.teachers)}
+        inputs: dict[str, Artifact | str] = {**self.origin}
+        return fingerprint(
+            "soft targets", content, inputs | ({"shape of the rest": self.tail} if self.tail else {})
+        )
+
+    def make(self) -> Artifact:
+        """Score the part, or find that it is up to date."""
+        config, part, settings = self.config, self.part, self.settings
+        found = find(self.path, self.made_from)
+        if found is not None:
+            say(f"soft targets of {part.name}: up to date")
+            return found
+        index = open_part(part.features).index
+        with create(self.path, self.made_from) as folder:
+            tail = self.tail
+            shape = TailShape.load(tail.path, settings.rank, settings.senones) if tail else None
+            SoftTargets.create(folder, index, settings, self.origin, shape)
+            device, workers = str(resolve_device(config.device)), resolve_workers(config.workers)
+            score_teachers(folder, part.features / FBANK_FILE, index, self.teachers, device, workers)
+        say(f"soft targets of {part.name}: {index.total_frames:,} frames, {self.teachers.described}")
+        return Artifact(self.path)
 
 
 def _of_teachers(teachers: Teachers) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """Stage 3, train: the members of the ensemble, then specialists."""
 
 import json
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,12 +17,29 @@ from asr_kd.jobs import resolve_workers
 from asr_kd.layout import member_folders
 from asr_kd.models.devices import resolve_device
 from asr_kd.models.registry import named_settings
+from asr_kd.planning import Wanted, check_settled
 from asr_kd.seeding import derive_seed
 from asr_kd.stages import specialists
-from asr_kd.stages.transfer import TransferPart, check_views, open_parts, training_parts
+from asr_kd.stages.transfer import TransferPart, check_views, open_parts, plan_parts, training_parts
 from asr_kd.training.data import FrameData, PerFrame, labelled
 from asr_kd.training.jobs import TrainingJob, optimiser_fingerprint, run_jobs
 from asr_kd.training.objectives import HardObjective
+
+
+def plan(config: Config, work: Path) -> Iterator[Wanted]:
+    """What the stage makes, see `planning`."""
+    check_views(config, config.train.views, "train.views")
+    yield from plan_parts(config, work, config.train.views)
+    for number, folder in enumerate(member_folders(config, work)):
+        yield Wanted(folder, partial(_member_made_from, config, work, number, folder))
+    parts = partial(training_parts, config, work, config.train.views)
+    dev, senones = partial(open_labelled, work, "dev"), partial(read_senones, work)
+    yield from specialists.plan(config, work, parts, dev, data_artifacts(work), senones)
+
+
+def _member_made_from(config: Config, work: Path, number: int, folder: Path) -> Mapping[str, Any]:
+    parts = training_parts(config, work, config.train.views)
+    return _member(config, work, number, folder, parts).made_from
 
 
 def run(config: Config, work: Path) -> None:
@@ -49,6 +68,7 @@ def data_artifacts(work: Path) -> dict[str, Artifact]:
 
 def read_senones(work: Path) -> int:
     """The number of classes of the alignment."""
+    check_settled(work / "align" / "labels")
     summary = work / "align" / "labels" / "summary.json"
     if not summary.is_file():
         raise AsrKdError(f"{summary} is not there; run stage align")

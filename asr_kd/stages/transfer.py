@@ -6,8 +6,9 @@ Perturbed copies ("views") of the training part and audio without transcripts ar
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from asr_kd.features.store import Part, create_part, open_part
 from asr_kd.frames import FrameIndex, open_frames
 from asr_kd.jobs import resolve_workers
 from asr_kd.layout import TRAIN, UNLABELLED, view_folder
+from asr_kd.planning import Wanted, check_may_make, check_settled
 from asr_kd.progress import say
 from asr_kd.seeding import derive_seed, generator
 from asr_kd.training.data import FrameData, PerFrame, join, labelled
@@ -91,6 +93,16 @@ def training_parts(
     if unlabelled:
         parts.append(TransferPart(UNLABELLED, make_unlabelled(config, work).path, None))
     return parts
+
+
+def plan_parts(
+    config: Config, work: Path, views: Sequence[str], unlabelled: bool = False
+) -> Iterator[Wanted]:
+    """The features that `training_parts` makes, see `planning`."""
+    for name in views:
+        yield Wanted(view_folder(work, name), partial(_view_made_from, config, work, name))
+    if unlabelled:
+        yield Wanted(work / "features" / UNLABELLED, partial(_unlabelled_made_from, config, work))
 
 
 def open_parts(
@@ -158,13 +170,17 @@ def check_views(config: Config, names: Iterable[str], setting: str) -> None:
             raise AsrKdError(f"{setting} asks for view {name!r}; `views` has: {known}")
 
 
+def _view_made_from(config: Config, work: Path, name: str) -> dict[str, Any]:
+    seed = derive_seed(config.seed, "view", name)
+    settings = {**_extraction_settings(config), "view": asdict(config.views[name]), "seed": seed}
+    return fingerprint("view", settings, {"features": Artifact(work / "features" / TRAIN)})
+
+
 def make_view(config: Config, work: Path, name: str) -> Artifact:
     """The features of a perturbed copy of the training part, in its order, ids ending in ``~view-<name>``."""
     view, path = config.views[name], view_folder(work, name)
-    original, data = Artifact(work / "features" / TRAIN), work / "data" / f"{TRAIN}.jsonl"
-    seed = derive_seed(config.seed, "view", name)
-    settings = {**_extraction_settings(config), "view": asdict(view), "seed": seed}
-    made_from = fingerprint("view", settings, {"features": original})
+    data, seed = work / "data" / f"{TRAIN}.jsonl", derive_seed(config.seed, "view", name)
+    made_from = _view_made_from(config, work, name)
     found = find(path, made_from)
     if found is not None:
         return found
@@ -174,30 +190,40 @@ def make_view(config: Config, work: Path, name: str) -> Artifact:
             perturbation = Perturbation(view.speed, view.volume_decibels, tuple(view.noise_decibels), seed)
             _extract(config, folder, utterances, perturbation)
         else:
-            _copy(open_part(original.path), folder, path.name)
+            _copy(open_part(work / "features" / TRAIN), folder, path.name)
         _perturb_frames(folder, view, seed)
     say(f"features/{path.name}: made")
     return Artifact(path)
 
 
-def make_unlabelled(config: Config, work: Path) -> Artifact:
-    """The features of `data.unlabelled`, ids ending in ``~unlabelled``."""
+def _read_unlabelled(config: Config, work: Path) -> list[Utterance]:
     assert config.data.unlabelled is not None
+    check_settled(work / "data")
     # Their ids may be those of the training part: files of a folder are called by their stems.
     utterances = [_renamed(one, UNLABELLED) for one in read_unlabelled(config.data.unlabelled)]
     for part in ("dev", "test"):
         refuse_known_speakers(utterances, read_manifest(work / "data" / f"{part}.jsonl"), part)
-    workers = resolve_workers(config.workers)
+    return utterances
+
+
+def _unlabelled_made_from(config: Config, work: Path) -> dict[str, Any]:
+    utterances, workers = _read_unlabelled(config, work), resolve_workers(config.workers)
     digests = audio_digests([one.audio for one in utterances], work / DIGESTS_FILE, workers)
-    content = [[asdict(one), digests[one.audio]] for one in utterances]
-    path, inputs = work / "features" / UNLABELLED, {"utterances": _hash(content)}
+    inputs = {"utterances": _hash([[asdict(one), digests[one.audio]] for one in utterances])}
     # The dither is the only thing drawn at random.
     seed = config.seed if config.features.dither > 0 else None
     settings = {**_extraction_settings(config), "invalid": config.data.invalid, "seed": seed}
-    made_from = fingerprint("unlabelled", settings, inputs)
+    return fingerprint("unlabelled", settings, inputs)
+
+
+def make_unlabelled(config: Config, work: Path) -> Artifact:
+    """The features of `data.unlabelled`, ids ending in ``~unlabelled``."""
+    path, made_from = work / "features" / UNLABELLED, _unlabelled_made_from(config, work)
     found = find(path, made_from)
     if found is not None:
         return found
+    check_may_make(path)
+    utterances, workers = _read_unlabelled(config, work), resolve_workers(config.workers)
     measured, problems = validate.check_audio(
         {UNLABELLED: utterances}, config.data.sample_rate, config.data.resample, workers
     )

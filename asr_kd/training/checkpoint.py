@@ -3,6 +3,7 @@
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import torch
 
@@ -25,7 +26,10 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
+        with ZipFile(path) as archive:  # torch writes check sums, and does not look at them
+            if damaged := archive.testzip():
+                raise BadZipFile(f"{damaged} is not what was written")
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
+    except (OSError, RuntimeError, EOFError, UnpicklingError, BadZipFile) as error:
         raise AsrKdError(f"{path} is damaged ({error}); delete it to train from the start") from error
     return state

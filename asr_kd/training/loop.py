@@ -26,6 +26,7 @@ from asr_kd.training.metrics import evaluate
 from asr_kd.training.objectives import Objective
 from asr_kd.training.schedule import learning_rate
 
+EXPLODED = 5.0  # times the first epoch's loss: that is no noise
 CHECKPOINT_FILE = ".checkpoint.pt"  # a dot file: scratch that does not become part of the artefact
 
 
@@ -40,6 +41,7 @@ class Progress:
     batches: int = 0  # of the current epoch that are done
     updates: int = 0
     summed_loss: float = 0.0  # over the current epoch's updates
+    largest_gradient: float = 0.0  # norm, of the current epoch's updates
     best_cross_entropy: float = math.inf
     records: list[dict[str, Any]] = field(default_factory=list)
 
@@ -64,7 +66,8 @@ class Trainer:
         early_stopping: write the weights of the epoch with the lowest cross entropy on dev, not the last.
 
     Raises:
-        AsrKdError: a setting makes no sense, or loss or dev cross entropy is not finite.
+        AsrKdError: a setting makes no sense, a label is not one of the model's senones, loss, gradient or dev
+            cross entropy is not finite, or no weight learns.
     """
 
     def __init__(
@@ -82,6 +85,8 @@ class Trainer:
     ) -> None:
         self.early_stopping = early_stopping
         _check(settings, train, dev, name)
+        for part, data in (("train", train), ("dev", dev)):
+            _check_labels(data, model.senones, f"{name}, part {part}")
         self.model, self.objective, self.dev = model.to(device), objective, dev
         self.settings, self.seed, self.device, self.folder, self.name = settings, seed, device, folder, name
         self.precision = resolve_precision(settings.precision, device, "optimiser.precision")
@@ -148,7 +153,10 @@ class Trainer:
             self.fail(f"the loss of update {self.progress.updates + 1} is {value}")
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.gradient_clip)
+        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.gradient_clip))
+        if not math.isfinite(norm):
+            self.fail(f"the gradient of update {self.progress.updates + 1} has norm {norm}")
+        self.progress.largest_gradient = max(self.progress.largest_gradient, norm)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.step()
@@ -157,6 +165,11 @@ class Trainer:
     def finish_epoch(self, frames_a_second: float) -> None:
         """Measure on dev, keep the weights if they are the best so far, and log."""
         progress = self.progress
+        if progress.largest_gradient == 0.0:
+            raise AsrKdError(
+                f"{self.name}: in epoch {progress.epoch + 1} the loss depended on no weight, and nothing was "
+                "learnt; look for labels that are missing and for weights of the objective that are 0"
+            )
         self.model.eval()
         scorer: Callable[[Tensor], Tensor] = partial(log_posteriors, self.model, precision=self.precision)
         dev = evaluate(scorer, self.dev)
@@ -181,7 +194,14 @@ class Trainer:
             f"dev cross entropy {dev.cross_entropy:.3f}, dev frame accuracy {100 * dev.accuracy:.2f} %, "
             f"{frames_a_second:,.0f} frames/s"
         )
-        progress.epoch, progress.batches, progress.summed_loss = progress.epoch + 1, 0, 0.0
+        first = progress.records[0]["train_loss"]
+        if record["train_loss"] > EXPLODED * max(first, 1.0):
+            say(
+                f"{self.name}: the loss has grown from {first:.3g} to {record['train_loss']:.3g}; "
+                "lower optimiser.peak_learning_rate"
+            )
+        progress.epoch, progress.batches = progress.epoch + 1, 0
+        progress.summed_loss = progress.largest_gradient = 0.0
 
     def autocast(self) -> torch.autocast:
         """Matrix products in bf16 where that is the precision; weights, sums and losses stay float32."""
@@ -245,3 +265,14 @@ def _check(settings: OptimiserConfig, train: FrameData, dev: FrameData, name: st
     for part, data in (("train", train), ("dev", dev)):
         if not len(data.utterances):
             raise AsrKdError(f"{name}: no utterance of part {part} can be used; look at stage align")
+
+
+def _check_labels(data: FrameData, senones: int, where: str) -> None:
+    """Refuse labels that are no senones of the model; -1 is a frame without one."""
+    for utterance in data.utterances:
+        labels = data.targets["labels"].of(utterance)
+        if len(labels) and not -1 <= labels.min() <= labels.max() < senones:
+            raise AsrKdError(
+                f"{where}, utterance {utterance}: labels from {labels.min()} to {labels.max()}, but the "
+                f"model has {senones} senones; they come from different alignments: run stage align again"
+            )

@@ -22,6 +22,12 @@ def test_content_decides_and_unchanged_files_are_not_read_again(tmp_path: Path):
 
 def test_a_damaged_cache_is_made_again(tmp_path: Path):
     (tmp_path / "a.wav").write_bytes(b"one")
-    (tmp_path / "cache").write_text("{ not json")
-    digests = audio_digests([str(tmp_path / "a.wav")], tmp_path / "cache", 1)
-    assert digests[str(tmp_path / "a.wav")] == hashlib.sha256(b"one").hexdigest()
+    audio, cache = tmp_path / "a.wav", tmp_path / "cache"
+    right = {str(audio): hashlib.sha256(b"one").hexdigest()}
+    assert audio_digests([str(audio)], cache, 1) == right
+    written = cache.read_text()
+    for damaged in ("{ not json", written.replace(right[str(audio)], "0" * 64)):
+        assert damaged != written
+        cache.write_text(damaged)
+        assert audio_digests([str(audio)], cache, 1) == right
+        assert cache.read_text() == written

@@ -144,6 +144,14 @@ def test_posteriors_that_are_not_finite_name_the_utterance(tmp_path: Path) -> No
         store.write("b", [torch.full((3, 30), torch.nan)])
 
 
+def test_posteriors_that_do_not_sum_to_1_name_utterance_and_teacher(tmp_path: Path) -> None:
+    store = SoftTargets.create(tmp_path, INDEX, SETTINGS, {})
+    with pytest.raises(AsrKdError, match=r"utterance b: .* teacher 2 of 2 .* do not sum to 1 \(1 to 1\.1\)"):
+        heavier = posteriors(3)
+        heavier[1] += np.log(1.1)
+        store.write("b", [posteriors(3), heavier])
+
+
 @pytest.mark.parametrize("changed", sorted(ORIGIN))
 def test_a_store_made_from_something_else_is_refused_by_name(tmp_path: Path, changed: str) -> None:
     finished(tmp_path / "targets")

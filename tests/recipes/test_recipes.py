@@ -1,14 +1,13 @@
 """Whole recipes: every recipe has a row here. The slow tier (`make test-recipes`)."""
 
-import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from asr_kd import cli
+from tests.small_mini import content
 
 RECIPES = sorted(path.parent.name for path in (Path(__file__).parents[2] / "recipes").glob("*/recipe.yaml"))
 
@@ -95,14 +94,4 @@ def test_number_of_workers_changes_no_byte(tmp_path: Path) -> None:
         work = tmp_path / str(workers)
         settings = [f"work={work}", f"workers={workers}", "stop_stage=decode", "train.optimiser.epochs=1"]
         assert cli.main(["run", "recipe=mini", *settings]) == 0
-    assert _content(tmp_path / "1") == _content(tmp_path / "2")
-
-
-def _content(work: Path) -> dict[str, Any]:
-    """A hash of every file of every artefact; reports hold times and are left out."""
-    return {
-        file.relative_to(work).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
-        for folder in ("data", "features", "align", "train", "distill", "decode")
-        for file in sorted((work / folder).rglob("*"))
-        if file.is_file()
-    }
+    assert content(tmp_path / "1") == content(tmp_path / "2")

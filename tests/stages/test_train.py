@@ -36,7 +36,7 @@ def trainable_work(work: Path) -> Config:
         device="cpu",
         data=DataConfig(corpus="toy"),
         models={"small": dict(SMALL_DNN), "delays": dict(SMALL_TDNN)},
-        train=TrainConfig(members=3, models=["small", "delays"], optimiser=OPTIMISER),
+        train=TrainConfig(members=3, models=["small", "delays"], optimiser=replace(OPTIMISER)),
         distill=DistillConfig(
             top_k=3, students={"student": StudentConfig(model="small", optimiser=replace(OPTIMISER))}
         ),

@@ -150,8 +150,59 @@ def test_features_that_are_not_finite_stop_loudly(tmp_path: Path) -> None:
         train(tmp_path, data=data)
 
 
+@pytest.mark.parametrize("label", [SENONES, -2])
+def test_labels_that_are_no_senones_are_refused_by_name(tmp_path: Path, label: int) -> None:
+    data = toy_data(utterances=40)
+    data.targets["labels"].array[data.features.index.span("utterance-7").start] = label
+    with pytest.raises(AsrKdError, match=rf"toy, part train, utterance utterance-7: labels from .*{label}"):
+        train(tmp_path, data=data)
+
+
+def test_a_loss_that_no_weight_changes_stops_loudly(tmp_path: Path) -> None:
+    def deaf(logits: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        return 0.0 * logits.sum() + 1.0
+
+    with pytest.raises(AsrKdError, match="toy: in epoch 1 the loss depended on no weight"):
+        train(tmp_path, deaf)
+
+
+def test_a_gradient_that_is_not_finite_stops_loudly(tmp_path: Path) -> None:
+    def steep(logits: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        return (logits - logits).abs().sum().sqrt()  # 0, with an infinite slope
+
+    with pytest.raises(AsrKdError, match="the gradient of update 1 has norm nan"):
+        train(tmp_path, steep)
+
+
+def test_an_exploding_loss_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    calls = 0
+
+    def growing(logits: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return HardObjective()(logits, targets) * 1.5**calls
+
+    train(tmp_path, growing)
+    assert "toy: the loss has grown from" in capsys.readouterr().out
+
+
 def test_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     (tmp_path / CHECKPOINT_FILE).write_bytes(b"not a checkpoint")
+    with pytest.raises(AsrKdError, match=r"\.checkpoint\.pt is damaged"):
+        train(tmp_path)
+
+
+def test_a_checkpoint_with_a_flipped_bit_is_named(tmp_path: Path) -> None:
+    with pytest.raises(KilledError):
+        train(tmp_path, KillingObjective(20))
+    path = tmp_path / CHECKPOINT_FILE
+    content = path.read_bytes()
+    checkpoint = load_checkpoint(path)
+    assert checkpoint is not None
+    # In the middle of the values of a weight: no structure of the file is hurt.
+    values = next(iter(checkpoint["model"].values())).numpy().tobytes()
+    place = content.index(values) + len(values) // 2
+    path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
     with pytest.raises(AsrKdError, match=r"\.checkpoint\.pt is damaged"):
         train(tmp_path)
 
