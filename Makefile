@@ -1,17 +1,15 @@
-# make help lists the targets. Settings of a run are given as variables (recipe, stage, stop_stage, work, and
-# any setting with a dot in its name, e.g. data.source=/data/an4) or, all others, in args="seed=1 workers=2".
+# make help lists the targets. Settings of a run are given as variables (recipe=an4 seed=1 data.source=/data/an4);
+# what is more than name=value, as +name=value, in args="...".
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 recipe ?= mini
 
-# Whatever is given to make as name=value and is a setting goes on to the command line: the names of the
-# plain ones, and every dotted one.
-PLAIN := stage stop_stage work seed device workers
+# Whatever is given to make as name=value is a setting, but for make's own: a name that is none is then refused.
+OWN := recipe args PYTHON VENV
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command line,$(origin $(name))),$(name)))
-DOTTED := $(foreach name,$(GIVEN),$(if $(findstring .,$(name)),$(name)))
-SETTINGS := $(foreach name,$(filter $(PLAIN),$(GIVEN)) $(DOTTED),'$(name)=$($(name))')
+SETTINGS := $(foreach name,$(filter-out $(OWN),$(GIVEN)),'$(name)=$($(name))')
 
 .DEFAULT_GOAL := run
 .PHONY: run setup test test-recipes test-browser lint format bench bench-targets bench-scoring bench-specialists sweep status validate settings clean help

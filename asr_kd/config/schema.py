@@ -24,7 +24,7 @@ class MiniConfig:
     dev_speakers: int = 4
     test_speakers: int = 4
     utterances_per_speaker: int = 36
-    # Mean signal-to-noise ratio: at 20 a small network makes 2 to 3 % word errors, at 10 about 5.
+    # Mean signal-to-noise ratio.
     noise_decibels: float = 10.0
 
 

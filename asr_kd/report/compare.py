@@ -50,9 +50,9 @@ class _Source:
 
     @classmethod
     def parse(cls, argument: str) -> "_Source":
-        """``PATH``, ``REPORT:SYSTEM`` or either as ``NAME=...``."""
+        """``PATH``, ``REPORT:SYSTEM`` or either as ``NAME=...``; what exists is a path, whatever is in it."""
         name, equals, rest = argument.partition("=")
-        if not equals:
+        if not equals or Path(argument).exists() or Path(argument.rpartition(":")[0] or argument).exists():
             name, rest = "", argument
         path, colon, system = rest.rpartition(":")
         if colon and not Path(rest).exists():
@@ -101,12 +101,15 @@ def compare_systems(
         seed: of the bootstrap.
 
     Raises:
-        AsrKdError: a file is missing or malformed, or systems recognised other utterances.
+        AsrKdError: a file is missing or malformed, systems recognised other utterances, or reports do not
+            agree on what was said and no `reference` settles it.
     """
     sources = [_Source.parse(system) for system in systems]
     said = _reference(sources, reference, speakers)
     normalisation = normalisation or Normalisation()
     said = Reference(normalisation.transcripts(said.words), said.speakers)
+    if reference is None:
+        _check_references(sources, said, normalisation)
     hypotheses = _named([(source, source.read(said.words)) for source in sources])
     if len(hypotheses) < 2:
         raise AsrKdError(f"compare needs two systems or more, and {', '.join(hypotheses) or 'none'} is given")
@@ -127,6 +130,16 @@ def _reference(sources: Sequence[_Source], reference: Path | None, speakers: Pat
     if reference is None:
         raise AsrKdError("compare needs reference=FILE: no report among the systems says what was said")
     return read_reference(reference, speakers)
+
+
+def _check_references(sources: Sequence[_Source], said: Reference, normalisation: Normalisation) -> None:
+    for file in filter(None, (source.utterances for source in sources)):
+        for name, words in normalisation.transcripts(read_reference(file).words).items():
+            if said.words.get(name, words) != words:
+                raise AsrKdError(
+                    f"{file}, utterance {name}: its reference is {' '.join(words)!r}, but that of the first "
+                    f"report {' '.join(said.words[name])!r}; give the one to score against: reference=FILE"
+                )
 
 
 def _named(read: Sequence[tuple[_Source, dict[str, Transcripts]]]) -> dict[str, Transcripts]:

@@ -111,6 +111,34 @@ def test_reports_bring_their_reference(tmp_path: Path) -> None:
         compare_systems([f"{folder}:nobody"])
 
 
+def test_reports_of_a_sweep_are_found_by_their_paths(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work = tmp_path / "temperature=1,seed=0"
+    config = make_work(work)
+    write_decodings(config, work, WRONG)
+    report.write(config, work)
+    for system in (str(work / "report"), f"{work / 'report'}:ensemble"):
+        arguments = ["compare", system, f"own={work / 'report'}:student", "format=json"]
+        assert cli.main(arguments) == 0
+        assert json.loads(capsys.readouterr().out)["systems"][-1]["name"] == "own"
+
+
+def test_reports_that_do_not_agree_on_what_was_said_are_refused(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        config = make_work(tmp_path / name)
+        write_decodings(config, tmp_path / name, WRONG)
+        report.write(config, tmp_path / name)
+    file = tmp_path / "b/report/utterances.jsonl"
+    first, *others = [json.loads(line) for line in file.read_text().splitlines()]
+    first["text"] += " MORE"
+    file.write_text("".join(f"{json.dumps(row)}\n" for row in [first, *others]))
+    systems = [f"{tmp_path / name / 'report'}:student" for name in ("a", "b")]
+    with pytest.raises(AsrKdError, match=f"b/report.*utterance {first['id']}.*reference=FILE"):
+        compare_systems(systems)
+    assert compare_systems(systems, reference=tmp_path / "a/report/utterances.jsonl").content
+
+
 @pytest.mark.parametrize("form", ["markdown", "html"])
 def test_one_utterance_is_compared_without_intervals(
     tmp_path: Path, form: str, capsys: pytest.CaptureFixture[str]
