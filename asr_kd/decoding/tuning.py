@@ -2,13 +2,17 @@
 
 WER is a smooth curve with one valley over the logarithm of the acoustic scale, and decodings at the largest
 beam are what tuning costs: so the valley is walked down from the usual scale, instead of decoding with the
-whole grid, and of a large dev part only a share of every speaker is used.
+whole grid, and of a large dev part only a share of every speaker is used. Near its bottom the valley is flat,
+and a few errors decide which trial is the best one; the bottom of the parabola through that trial and its
+neighbours moves little when they change, and is what is taken.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from asr_kd.config import DecodeConfig
 from asr_kd.errors import AsrKdError
@@ -74,6 +78,23 @@ def walk_down(errors_at: Callable[[Sequence[float]], Sequence[int]], grid: Scale
     return best
 
 
+def bottom(scales: Sequence[float], errors: Sequence[int]) -> float:
+    """The scale with the fewest errors on the parabola through three trials, over the logarithm of the scale.
+
+    Args:
+        scales: ascending.
+        errors: of each; those of the middle one are not more than those of the others.
+
+    Returns:
+        The scale to two digits, or the middle one where all have the same errors.
+    """
+    if len(set(errors)) == 1:
+        return scales[1]
+    places = np.log(np.asarray(scales) / scales[1])
+    bend, slope, _ = np.polyfit(places, errors, 2)
+    return float(f"{scales[1] * math.exp(-slope / (2 * bend)):.2g}")
+
+
 @dataclass(frozen=True)
 class Trial:
     """One decoding of the tuning part."""
@@ -98,7 +119,7 @@ class Tuning:
     """What was chosen, and from what.
 
     Attributes:
-        acoustic_scale: with the fewest errors at the largest beam.
+        acoustic_scale: with the fewest errors at the largest beam, see `bottom`.
         beam: the smallest within the tolerance of the largest.
         at_edge: whether the best scale lies at the edge of the configured grid or beyond it.
         trials: every decoding, in the order in which it was done.
@@ -144,11 +165,13 @@ def tune(evaluate: Evaluate, settings: DecodeConfig) -> Tuning:
     if len(grid) > 1:
         place = walk_down(lambda scales: [count.errors for count in counts_at(scales, beams[-1])], grid)
         tuning.at_edge = not 0 < place < len(grid) - 1
+        around = [grid[place + step] for step in (-1, 0, 1)]
+        errors = {trial.acoustic_scale: trial.counts.errors for trial in tuning.trials}
+        tuning.acoustic_scale = bottom(around, [errors[scale] for scale in around])
     else:
-        place = 0
-        counts_at(grid.scales, beams[-1])
-    tuning.acoustic_scale = grid[place]
-    (largest,) = [trial.counts for trial in tuning.trials if trial.acoustic_scale == tuning.acoustic_scale]
+        tuning.acoustic_scale = grid[0]
+    tried = {trial.acoustic_scale: trial.counts for trial in tuning.trials}
+    largest = tried.get(tuning.acoustic_scale) or counts_at([tuning.acoustic_scale], beams[-1])[0]
     allowed = largest.errors + settings.beam_tolerance / 100 * largest.words
     tuning.beam = next(
         (beam for beam in beams[:-1] if counts_at([tuning.acoustic_scale], beam)[0].errors <= allowed),
