@@ -1,5 +1,6 @@
 """Word error rates with their intervals, for ``report.json``."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -7,42 +8,47 @@ import numpy as np
 from asr_kd.report.results import PARTS, Decoded, Results
 from asr_kd.scoring.words import out_of_vocabulary
 from asr_kd.seeding import generator
-from asr_kd.significance.bootstrap import Interval, bootstrap_rates, gap_closed_interval, interval
+from asr_kd.significance.bootstrap import Interval, gap_closed_interval
+from asr_kd.significance.comparison import rate_intervals
 
 _OTHERS = ("utterances", "not_final")
 FRAME_MEASURES = {"frame_accuracy": True, "cross_entropy": False}  # whether more is better
 
 
 def error_rates(seed: int, results: Results, lm: str) -> dict[str, dict[str, Any]]:
-    """By system (and ``mean_single``) and part: WER, counts, interval, words outside the vocabulary."""
+    """By system (and ``mean_single``) and part: WER, counts, intervals, words outside the vocabulary."""
     entries = results.decoded[lm]
-    names = [entry.system.name for entry in entries]
-    rates: dict[str, dict[str, Any]] = {name: {} for name in (*names, "mean_single")}
-    for part in PARTS:
-        test_set = results.test_sets[part]
-        by = test_set.by
-        words = test_set.units(test_set.words, by)
-        errors = test_set.units(np.stack([entry.errors(part) for entry in entries], axis=1), by)
-        samples = bootstrap_rates(errors, words, generator(seed, "report", lm, part))
-        for place, entry in enumerate(entries):
-            counts = _counts(entry, part)
-            found = interval(counts["wer"], samples[:, place], len(words))
+    rates: dict[str, dict[str, Any]] = {}
+    for entry in entries:
+        rates[entry.system.name] = {}
+        for part in PARTS:
             known = out_of_vocabulary(entry.alignments[part].values(), results.vocabulary[lm])
-            rates[entry.system.name][part] = counts | {
-                "interval": interval_json(found, by=by),
+            rates[entry.system.name][part] = {
+                **_counts(entry, part),
+                **_intervals(seed, results, part, entry.errors(part)),
                 "out_of_vocabulary": known.to_json(),
             }
-        members = errors[:, results.members]
-        mean = float(members.sum() / members.shape[1])
-        wer = mean / float(words.sum())
-        found = interval(wer, samples[:, results.members].mean(axis=1), len(words))
+    rates["mean_single"] = {}
+    for part in PARTS:
+        members = np.stack([entries[place].errors(part) for place in results.members])
+        words = int(results.test_sets[part].words.sum())
+        errors = float(members.sum() / len(members))
         rates["mean_single"][part] = {
-            "wer": wer,
-            "errors": mean,
-            "words": int(words.sum()),
-            "interval": interval_json(found, by=by),
+            "wer": errors / words,
+            "errors": errors,
+            "words": words,
+            **_intervals(seed, results, part, members.sum(axis=0), len(members)),
         }
     return rates
+
+
+def _intervals(
+    seed: int, results: Results, part: str, errors: np.ndarray, systems: int = 1
+) -> dict[str, dict[str, Any] | None]:
+    # Of the seed and the part alone: the same errors have the same interval, whatever else was decoded.
+    random = generator(seed, "report", "wer", part)
+    test_set = results.test_sets[part]
+    return intervals_json(test_set.by, rate_intervals(test_set, errors, random, systems))
 
 
 def _counts(entry: Decoded, part: str) -> dict[str, Any]:
@@ -127,6 +133,12 @@ def _gap_intervals(
         )
         found[name] = interval_json(closed)
     return found
+
+
+def intervals_json(by: str, found: Mapping[str, Interval | None]) -> dict[str, dict[str, Any] | None]:
+    """The interval of a WER by the unit that its test set is resampled by, and by either unit."""
+    either = {f"by_{unit}": interval_json(around) for unit, around in found.items()}
+    return {"interval": interval_json(found[by], by=by), **either}
 
 
 def interval_json(found: Interval | None, **further: Any) -> dict[str, Any] | None:

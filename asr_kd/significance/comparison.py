@@ -83,6 +83,29 @@ class Comparison:
         return not self.difference.holds_zero
 
 
+def rate_intervals(
+    test_set: TestSet, errors: np.ndarray, generator: np.random.Generator, systems: int = 1
+) -> dict[str, Interval | None]:
+    """The WER of a system with an interval by either unit, which no other system has a part in.
+
+    Args:
+        test_set: what was recognised.
+        errors: ``(utterances,)`` int64; of several systems their sum.
+        generator: where the draws come from; the same one gives the same errors the same interval.
+        systems: of how many the rate is the mean.
+
+    Returns:
+        By unit; None where there is but one of it.
+    """
+    value = float(errors.sum() / systems / test_set.words.sum())
+    found = {}
+    for by in (BY_UTTERANCE, BY_SPEAKER):
+        words = test_set.units(test_set.words, by)
+        rates = bootstrap_rates(test_set.units(errors[:, None], by), words, generator)[:, 0] / systems
+        found[by] = interval(value, rates, len(words))
+    return found
+
+
 def compare(
     test_set: TestSet,
     errors: np.ndarray,

@@ -131,6 +131,22 @@ def test_compressed_networks_are_compared_with_the_ensemble(recipe: tuple[Config
     assert after["compressed"] == []
 
 
+def test_the_interval_of_a_system_is_its_own(recipe: tuple[Config, Path]) -> None:
+    config, work = recipe
+    before = written(config, work)
+    config.compress.int8 = {"small": QuantiseConfig()}
+    make_model(work / "compress" / "small", seed=6)
+    write_decodings(config, work, WRONG | {"small": 6})
+    after = written(config, work)
+    # Whoever else was decoded.
+    for name, system in by_name(before).items():
+        assert by_name(after)[name]["metrics"] == system["metrics"]
+    assert after["mean_single"] == before["mean_single"]
+    test = by_name(after)["student"]["metrics"]["test"]
+    assert test["interval"] == test["by_utterance"] | {"by": "utterance"}
+    assert test["by_speaker"]["low"] <= test["wer"] <= test["by_speaker"]["high"]
+
+
 def test_errors_of_every_kind_by_speaker_and_utterance(recipe: tuple[Config, Path]) -> None:
     config, work = recipe
     content = written(config, work)
