@@ -5,10 +5,8 @@ from typing import Any
 
 from asr_kd.report.headline import p_in_words
 
-_UNIT_NOTE = {
-    "speaker": "of speakers",
-    "utterance": "of utterances (too few speakers, whose differences the interval then leaves out)",
-}
+UNITS = ("utterance", "speaker")
+INTERVALS = tuple(f"95 % by {unit}" for unit in UNITS)
 
 
 def render(report: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
@@ -57,7 +55,7 @@ def _synthetic(report: Mapping[str, Any]) -> list[str]:
 
 
 def _part_table(report: Mapping[str, Any], part: str) -> str:
-    header = ("system", "parameters", "WER %", "95 %", "errors", "S / D / I", "words", "frame accuracy %")
+    counted = ("errors", "S / D / I", "words", "frame accuracy %", "cross entropy")
     rows = []
     for system in report["systems"]:
         metrics = system["metrics"][part]
@@ -69,11 +67,11 @@ def _part_table(report: Mapping[str, Any], part: str) -> str:
             mean = report["mean_single"]["metrics"][part]
             counts = (f"{mean['errors']:.1f}", "", str(mean["words"]))
             rows.append(("**mean single**", "", *_rate(mean), *counts, *_frames(mean)))
-    return table((*header, "cross entropy"), rows)
+    return table(("system", "parameters", "WER %", *INTERVALS, *counted), rows)
 
 
-def _rate(metrics: Mapping[str, Any]) -> tuple[str, str]:
-    return percent(metrics["wer"]), ends(metrics["interval"])
+def _rate(metrics: Mapping[str, Any]) -> tuple[str, ...]:
+    return percent(metrics["wer"]), *(ends(metrics[f"by_{unit}"]) for unit in UNITS)
 
 
 def _frames(metrics: Mapping[str, Any]) -> tuple[str, str]:
@@ -86,22 +84,35 @@ def ends(interval: Mapping[str, Any] | None) -> str:
     return f"{percent(interval['low'])} - {percent(interval['high'])}" if interval else "-"
 
 
+def signed_ends(interval: Mapping[str, Any] | None) -> str:
+    """Of an interval of differences, in points; a dash where there is none."""
+    return f"{100 * interval['low']:+.2f} ... {100 * interval['high']:+.2f}" if interval else "-"
+
+
 def percent(fraction: float | None) -> str:
     """Two decimals, without the sign; a dash where there is none."""
     return "-" if fraction is None else f"{100 * fraction:.2f}"
 
 
 def _note(report: Mapping[str, Any]) -> str:
-    units = "; ".join(
-        f"on {part} {_UNIT_NOTE[metrics['interval']['by']]}"
-        for part, metrics in report["mean_single"]["metrics"].items()
-        if metrics["interval"]
-    )
     return (
-        f"Intervals: 95 % bootstrap, {units or 'none: one utterance has none'}. Frame accuracy and cross "
-        "entropy (nats a frame) are against the labels of stage align; the GMM's posteriors are those of "
-        "Bayes' rule. Not final: utterances whose best path ended in no final state."
+        f"{intervals_note(report)} Frame accuracy and cross entropy (nats a frame) are against the labels of "
+        "stage align; the GMM's posteriors are those of Bayes' rule. Not final: utterances whose best path "
+        "ended in no final state."
     )
+
+
+def intervals_note(report: Mapping[str, Any]) -> str:
+    """How the intervals of error rates were made, and how far to trust them."""
+    parts = {part: own["interval"] for part, own in report["mean_single"]["metrics"].items()}
+    few = [part for part, interval in parts.items() if interval and interval["by"] == "utterance"]
+    note = "Intervals: 95 % bootstrap, with utterances or with speakers resampled; one alone has none."
+    if few:
+        note += (
+            f" Speakers of {' and '.join(few)} are few: intervals by utterance leave out how much speakers "
+            "differ, those by speaker are rough."
+        )
+    return note
 
 
 def _vocabulary(report: Mapping[str, Any]) -> list[str]:
@@ -141,8 +152,6 @@ def _comparisons(report: Mapping[str, Any]) -> list[str]:
 def _comparison_table(entries: Sequence[Mapping[str, Any]]) -> str:
     rows = []
     for entry in entries:
-        difference = entry["difference"]
-        ends = f"{100 * difference['low']:+.2f} ... {100 * difference['high']:+.2f}"
         counts = (str(entry["errors"]), f"{entry['baseline_errors']:g}", str(entry["words"]))
         chances = (f"{entry['improvement']:.2f}", p_in_words(entry["p"]), p_in_words(entry["p_holm"]))
         test = entry.get("mapsswe")
@@ -152,16 +161,18 @@ def _comparison_table(entries: Sequence[Mapping[str, Any]]) -> str:
             (
                 entry["system"],
                 *counts,
-                f"{100 * difference['value']:+.2f}",
-                ends,
+                f"{100 * entry['difference']['value']:+.2f}",
+                *(signed_ends(entry[f"by_{unit}"]) for unit in UNITS),
                 *chances,
                 *pairs,
                 detectable,
             )
         )
     baseline = str(entries[0]["baseline"]).replace("_", " ")
-    header = ("system", "errors", f"errors of {baseline}", "words", "difference in points", "95 %", "better")
-    return table((*header, "p", "p Holm", "MAPSSWE p", "MAPSSWE p Holm", "detectable"), rows)
+    header = ("system", "errors", f"errors of {baseline}", "words", "difference in points")
+    return table(
+        (*header, *INTERVALS, "better", "p", "p Holm", "MAPSSWE p", "MAPSSWE p Holm", "detectable"), rows
+    )
 
 
 def _gaps(report: Mapping[str, Any]) -> list[str]:
@@ -202,7 +213,7 @@ def _other_lms(report: Mapping[str, Any]) -> list[str]:
     for name in names:
         cells = [cell for lm in others for cell in _lm_cells(report["lms"][lm][name])]
         rows.append(("**mean single**" if name == "mean_single" else name, *cells))
-    header = [f"{lm}: {what}" for lm in others for what in ("test WER %", "95 %", "errors", "dev WER %")]
+    header = [f"{lm}: {what}" for lm in others for what in ("test WER %", *INTERVALS, "errors", "dev WER %")]
     return ["## Other language models", table(("system", *header), rows)]
 
 

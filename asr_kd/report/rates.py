@@ -9,7 +9,7 @@ from asr_kd.report.results import PARTS, Decoded, Results
 from asr_kd.scoring.words import out_of_vocabulary
 from asr_kd.seeding import generator
 from asr_kd.significance.bootstrap import Interval, gap_closed_interval
-from asr_kd.significance.comparison import rate_intervals
+from asr_kd.significance.comparison import BY_SPEAKER, rate_intervals
 
 _OTHERS = ("utterances", "not_final")
 FRAME_MEASURES = {"frame_accuracy": True, "cross_entropy": False}  # whether more is better
@@ -78,10 +78,8 @@ def gaps(seed: int, results: Results, single: dict[str, Any]) -> dict[str, dict[
     ensembles = results.of_kind("ensemble")
     if not ensembles:
         nothing = dict.fromkeys(FRAME_MEASURES)
-        return {
-            student.system.name: {**nothing, "intervals": dict(nothing)}
-            for student in results.of_kind("student")
-        }
+        unknown = {**nothing, "by": results.test_sets["test"].by, "intervals": nothing, "by_speaker": None}
+        return {student.system.name: unknown for student in results.of_kind("student")}
     ensemble = ensembles[0]
     return {
         student.system.name: {
@@ -94,7 +92,7 @@ def gaps(seed: int, results: Results, single: dict[str, Any]) -> dict[str, dict[
                 )
                 for name, more_is_better in FRAME_MEASURES.items()
             },
-            "intervals": _gap_intervals(seed, results, student, ensemble),
+            **_gap_intervals(seed, results, student, ensemble),
         }
         for student in results.of_kind("student")
     }
@@ -110,16 +108,25 @@ def gap_closed(
     return (student - single) / (ensemble - single) if gain > 0 else None
 
 
-def _gap_intervals(
-    seed: int, results: Results, student: Decoded, ensemble: Decoded
+def _gap_intervals(seed: int, results: Results, student: Decoded, ensemble: Decoded) -> dict[str, Any]:
+    """``intervals`` by the unit of the test set, and ``by_speaker``, which is None where there is but one."""
+    test_set = results.test_sets["test"]
+    by_speaker = None
+    if test_set.speaker_count > 1:
+        by_speaker = _gap_intervals_by(BY_SPEAKER, seed, results, student, ensemble)
+    chosen = _gap_intervals_by(test_set.by, seed, results, student, ensemble)
+    return {"by": test_set.by, "intervals": chosen, "by_speaker": by_speaker}
+
+
+def _gap_intervals_by(
+    by: str, seed: int, results: Results, student: Decoded, ensemble: Decoded
 ) -> dict[str, dict[str, Any] | None]:
     members = [results.headline[place].frame_counts("test") for place in results.members]
-    test_set = results.test_sets["test"]
     found: dict[str, dict[str, Any] | None] = {}
     counts = [student.frame_counts("test"), ensemble.frame_counts("test"), *members]
     if any(one is None for one in counts):
         return dict.fromkeys(FRAME_MEASURES)
-    by_unit = [test_set.units(np.asarray(one), test_set.by) for one in counts]
+    by_unit = [results.test_sets["test"].units(np.asarray(one), by) for one in counts]
     single = np.mean(by_unit[2:], axis=0)
     # Smaller is better: wrong frames, summed cross entropy.
     losses = {"frame_accuracy": np.array([1, -1, 0]), "cross_entropy": np.array([0, 0, 1])}

@@ -13,7 +13,8 @@ from asr_kd.report.theme import LIGHT, inline_svg
 
 def system(name: str, kind: str, wer: float) -> dict[str, Any]:
     interval = {"low": wer - 0.01, "high": wer + 0.01}
-    metrics = {"wer": wer, "interval": interval, "frame_accuracy": 0.6}
+    units = {"interval": interval, "by_utterance": interval, "by_speaker": None}
+    metrics = {"wer": wer, **units, "frame_accuracy": 0.6}
     return {"name": name, "kind": kind, "metrics": {"test": metrics}, "rtf": {"total": 0.01}}
 
 
@@ -32,6 +33,7 @@ def report() -> dict[str, Any]:
     ]
     difference = {"value": 0.01, "low": 0.005, "high": 0.015}
     pair = {"system": "warm", "baseline": "ensemble", "difference": difference, "distinguishable": True}
+    pair |= {"by": "utterance", "by_utterance": difference, "by_speaker": {"low": 0.001, "high": 0.03}}
     return {
         "lm": "bigram",
         "comparisons": [],
@@ -89,6 +91,10 @@ def test_what_is_clear_is_filled(report: dict[str, Any]) -> None:
     assert [line.get_xdata()[0] for line in points] == pytest.approx([1.0, 1.0])
     assert [line.get_markerfacecolor() == "none" for line in points] == [False, True]
     assert [text.get_text() for text in axes.get_yticklabels()] == ["warm", "hot"]
+    lines = {
+        line.get_linewidth(): list(line.get_xdata()) for line in axes.lines if len(line.get_xdata()) == 2
+    }
+    assert lines[3] == pytest.approx([0.5, 1.5]) and lines[1] == pytest.approx([0.1, 3.0])
 
 
 def test_names_of_equally_fast_systems_do_not_overlap(report: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from asr_kd.report.headline import answer, sentences, verdict
+from asr_kd.report.headline import answer, difference_in_words, sentences, verdict
 
 NOT_CLEAR = {"frame_accuracy": -34.0, "cross_entropy": 2.0, "intervals": {"frame_accuracy": None}}
 
@@ -12,11 +12,18 @@ def gap(value: float, low: float, high: float) -> dict[str, Any]:
 
 
 def pair(
-    baseline: str, value: float, detectable: float, system: str = "student", p_holm: float = 0.01
+    baseline: str,
+    value: float,
+    detectable: float,
+    system: str = "student",
+    p_holm: float = 0.01,
+    by_speaker: tuple[float, float] | None = None,
 ) -> dict[str, Any]:
     return {
         "system": system,
         "baseline": baseline,
+        "by": "utterance",
+        "by_speaker": by_speaker and dict(zip(("low", "high"), by_speaker, strict=True)),
         "difference": {"value": value, "low": value - 0.01, "high": value + 0.01},
         "distinguishable": abs(value) > 0.01,
         "p_holm": p_holm,
@@ -113,6 +120,29 @@ def test_a_verdict_is_corrected(value: float, p_holm: float, expected: str) -> N
     assert verdict(pair("ensemble", value, 0.01, p_holm=p_holm)) == expected
 
 
+def test_few_speakers_are_asked_too() -> None:
+    """What utterances tell apart, speakers must as well; the wider interval is the one in words."""
+    wide = pair("ensemble", 0.02, 0.01, by_speaker=(-0.004, 0.05))
+    assert verdict(wide) == "distinguishable for these speakers, not by speaker"
+    assert "interval -0.4 to 5.0" in difference_in_words(wide)
+    assert verdict(wide | {"by_speaker": {"low": 0.001, "high": 0.05}}) == "distinguishable"
+    # Enough speakers are the unit themselves.
+    assert verdict(wide | {"by": "speaker"}) == "distinguishable"
+    kept = gap(1.0, 0.8, 1.2) | {
+        "by": "utterance",
+        "by_speaker": {"frame_accuracy": {"low": 0.5, "high": 1.1}},
+    }
+    report = make_report({"student": kept}, [], [pair("ensemble", 0.0, 0.01, by_speaker=(-0.02, 0.005))])
+    assert answer(report) == [
+        "Words: no loss that 1,234 words can show, and at most 1.0 points of WER against the ensemble "
+        "(95 % interval, the wider of those by utterance and by speaker).",
+        "Frames: no clear loss; 50 to 120 % of the ensemble's gain in accuracy is kept.",
+    ]
+    assert "keeps 100 % (50 to 120 %)" in sentences(report)[0]
+    kept["by_speaker"]["frame_accuracy"] = None
+    assert len(answer(report)) == 1
+
+
 @pytest.mark.parametrize(
     ("difference", "kept", "expected"),
     [
@@ -146,8 +176,16 @@ def test_a_verdict_is_corrected(value: float, p_holm: float, expected: str) -> N
             pair("ensemble", 0.03, 0.01, p_holm=0.2),
             NOT_CLEAR,
             [
-                "Words: no loss that 1,234 words can show, and at most 4.0 points of WER against the "
-                "ensemble (95 % interval)."
+                "Words: a loss of 2.0 to 4.0 points of WER against the ensemble that does not survive the "
+                "correction for all comparisons."
+            ],
+        ),
+        (
+            pair("ensemble", 0.03, 0.01, by_speaker=(-0.01, 0.06)),
+            NOT_CLEAR,
+            [
+                "Words: a loss of 2.0 to 4.0 points of WER against the ensemble that does not hold with "
+                "speakers resampled."
             ],
         ),
         (

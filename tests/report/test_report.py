@@ -102,6 +102,21 @@ def test_comparisons_are_paired_with_the_mean_single(recipe: tuple[Config, Path]
     assert student["p"] == 1.0
 
 
+def test_intervals_by_either_unit_are_shown(recipe: tuple[Config, Path]) -> None:
+    content = written(*recipe)
+    test = by_name(content)["student"]["metrics"]["test"]
+    (pair,) = content["pairs"]
+    text = (recipe[1] / "report" / "report.md").read_text()
+    page = (recipe[1] / "report" / "report.html").read_text()
+    assert test["by_utterance"] != test["by_speaker"] and pair["by_utterance"] != pair["by_speaker"]
+    for unit in ("by_utterance", "by_speaker"):
+        for interval in (test[unit], pair[unit]):
+            low, high = (f"{100 * interval[end]:.2f}" for end in ("low", "high"))
+            assert any(low in line and high in line for line in text.splitlines() if "student" in line)
+            assert low in page and high in page
+    assert "Speakers of test and dev are few" in text
+
+
 def test_did_we_lose_anything(recipe: tuple[Config, Path]) -> None:
     content = written(*recipe)
     assert content["answer"][0].startswith("Words: no loss that ")
@@ -349,7 +364,8 @@ def test_a_single_member_has_no_gap_to_close(tmp_path: Path) -> None:
     write_decodings(config, tmp_path, WRONG)
     content = written(config, tmp_path)
     nothing = {"frame_accuracy": None, "cross_entropy": None}
-    assert content["gap_closed"] == {"student": {**nothing, "intervals": nothing}}
+    unknown = {**nothing, "by": "utterance", "intervals": nothing, "by_speaker": None}
+    assert content["gap_closed"] == {"student": unknown}
     assert content["pairs"] == []
     assert [entry["system"] for entry in content["comparisons"]] == ["student"]
 
