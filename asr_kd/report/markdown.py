@@ -234,13 +234,16 @@ def _speed(report: Mapping[str, Any]) -> list[str]:
         )
         for system in measured
     ]
+    return ["## Real-time factor", table(("system", *phases, "WER %"), rows), speed_note(report)]
+
+
+def speed_note(report: Mapping[str, Any]) -> str:
+    """How the real-time factors were measured, and what was not."""
     threads = report["provenance"]["settings"]["bench"]["threads"]
-    return [
-        "## Real-time factor",
-        table(("system", *phases, "WER %"), rows),
+    return (
         f"Wall time by audio time (lower is faster), {threads} thread(s), waveform in memory, median of the "
-        "passes of stage bench." + _not_measured(report),
-    ]
+        f"passes of stage bench.{_not_measured(report)}"
+    )
 
 
 def _not_measured(report: Mapping[str, Any]) -> str:

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from importlib.resources import files
@@ -226,6 +227,14 @@ def test_the_headline_is_the_chosen_language_model(recipe: tuple[Config, Path]) 
         write.write(config, work)
 
 
+def test_the_page_has_what_markdown_says_of_other_language_models(recipe: tuple[Config, Path]) -> None:
+    rates = written(*recipe)["lms"]["unigram"]["mean_single"]["test"]
+    page = (recipe[1] / "report" / "report.html").read_text()
+    table = page[page.index("Other language models") :].partition("</table>")[0]
+    (mean,) = re.findall(r'<tr class="mean">.*?</tr>', table)
+    assert f'<td data-value="{rates["errors"]}">{rates["errors"]:g}</td>' in mean
+
+
 def test_speed_is_shown_only_beside_the_decoding_it_belongs_to(recipe: tuple[Config, Path]) -> None:
     config, work = recipe
     assert "rtf" not in by_name(written(config, work))["student"]
@@ -246,8 +255,10 @@ def test_members_that_were_not_measured_are_those_of_a_measured_ones_architectur
     systems = by_name(written(config, work))
     assert systems["member-1"]["rtf_of"] == "member-0"
     assert not any("rtf_of" in systems[name] for name in ("gmm", "member-0", "ensemble", "student"))
-    text = (work / "report" / "report.md").read_text()
-    assert "Not measured: member-1, of the same architecture as member-0." in text
+    for name in ("report.md", "report.html"):
+        text = (work / "report" / name).read_text()
+        assert "Not measured: member-1, of the same architecture as member-0." in text
+    assert all(f"<th>{phase}</th>" in text for phase in ("features", "acoustic", "search", "total"))
 
 
 def test_intervals_by_speaker_where_there_are_enough(
