@@ -40,6 +40,7 @@ def build(config: Config, work: Path, results: Results, phones: Sequence[str]) -
         "synthetic_speech": config.data.corpus == "mini",
         "lm": results.lm,
         "systems": [_system(entry, headline[entry.system.name], results) for entry in results.headline],
+        "bench": _measured_on(results),
         "mean_single": single,
         "gap_closed": gaps(config.seed, results, single),
         **compared,
@@ -55,6 +56,12 @@ def build(config: Config, work: Path, results: Results, phones: Sequence[str]) -
         "provenance": provenance(config, work, results),
     }
     return {**content, "answer": answer(content), "headline": sentences(content)}
+
+
+def _measured_on(results: Results) -> dict[str, Any] | None:
+    keys = ("processor", "machine", "threads", "passes", "utterances", "audio_seconds")
+    known = results.measured_on
+    return {key: known[key] for key in keys} if known else None
 
 
 def _system(entry: Decoded, rates: dict[str, Any], results: Results) -> dict[str, Any]:

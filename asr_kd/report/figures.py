@@ -215,8 +215,8 @@ def _speed(report: Mapping[str, Any]) -> Figure | None:
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
     _name_points(axes, points)
-    threads = report["provenance"]["settings"]["bench"]["threads"]
-    axes.set_xlabel(f"real-time factor, audio to words, {threads} thread{'s' if threads > 1 else ''}")
+    processor, threads = report["bench"]["processor"], report["bench"]["threads"]
+    axes.set_xlabel(f"real-time factor, audio to words, {processor}, {threads} thread{'s' * (threads > 1)}")
     axes.set_ylabel("test WER in %, 95 % interval")
     return figure
 

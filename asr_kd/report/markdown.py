@@ -239,10 +239,12 @@ def _speed(report: Mapping[str, Any]) -> list[str]:
 
 def speed_note(report: Mapping[str, Any]) -> str:
     """How the real-time factors were measured, and what was not."""
-    threads = report["provenance"]["settings"]["bench"]["threads"]
+    bench = report["bench"]
     return (
-        f"Wall time by audio time (lower is faster), {threads} thread(s), waveform in memory, median of the "
-        f"passes of stage bench.{_not_measured(report)}"
+        f"Wall time by audio time (lower is faster) on {bench['processor']} ({bench['machine']}), "
+        f"{bench['threads']} thread(s): {bench['utterances']} utterances of test, "
+        f"{bench['audio_seconds']:.0f} s, waveform in memory; median of {bench['passes']} passes."
+        f"{_not_measured(report)}"
     )
 
 

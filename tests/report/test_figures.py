@@ -49,7 +49,8 @@ def report() -> dict[str, Any]:
             system("control", "student", 0.068),
         ],
         "mean_single": {"metrics": {"test": {"wer": 0.07}}},
-        "provenance": {"settings": {"distill": {"students": students}, "bench": {"threads": 1}}},
+        "bench": {"processor": "a processor", "threads": 1},
+        "provenance": {"settings": {"distill": {"students": students}}},
     }
 
 

@@ -23,6 +23,15 @@ from tests.work_folder import make_model, make_work
 # Of the eight utterances of test, how many lose a word.
 WRONG = {"gmm": 7, "member-0": 5, "member-1": 3, "ensemble": 2, "student": 4}
 
+MEASURED_ON = {
+    "processor": "Some CPU",
+    "machine": "x86_64",
+    "threads": 1,
+    "passes": 5,
+    "utterances": 8,
+    "audio_seconds": 12.3,
+}
+
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Iterator[tuple[Config, Path]]:
@@ -51,7 +60,7 @@ def write_bench(work: Path, decoding: str, system: str = "student") -> None:
     alike = ["member-1"] if system == "member-0" else []
     row = {"system": system, "decoding": decoding, "rtf": rtf, "same_architecture": alike}
     with artifacts.create(work / "bench", {"kind": "bench", "decoding": decoding}) as folder:
-        (folder / "bench.json").write_text(json.dumps({"systems": [row]}))
+        (folder / "bench.json").write_text(json.dumps({**MEASURED_ON, "lm": "bigram", "systems": [row]}))
 
 
 def test_schema_is_itself_valid() -> None:
@@ -239,12 +248,19 @@ def test_speed_is_shown_only_beside_the_decoding_it_belongs_to(recipe: tuple[Con
     config, work = recipe
     assert "rtf" not in by_name(written(config, work))["student"]
     write_bench(work, artifacts.Artifact(work / "decode" / "bigram" / "student").digest)
-    systems = by_name(written(config, work))
+    content = written(config, work)
+    systems = by_name(content)
     assert systems["student"]["rtf"]["total"] == 0.01
+    assert content["bench"] == MEASURED_ON
+    for name in ("report.md", "report.html"):
+        text = (work / "report" / name).read_text()
+        assert "on Some CPU (x86_64), 1 thread(s): 8 utterances of test, 12 s" in text
     assert "rtf" not in systems["ensemble"]
     assert (work / "report" / "speed.png").is_file()
     write_bench(work, "of another decoding")
-    assert "rtf" not in by_name(written(config, work))["student"]
+    content = written(config, work)
+    assert "rtf" not in by_name(content)["student"]
+    assert content["bench"] is None
 
 
 def test_members_that_were_not_measured_are_those_of_a_measured_ones_architecture(
