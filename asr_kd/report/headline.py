@@ -1,6 +1,6 @@
 """The report in words: what was kept, what was lost, what it costs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from asr_kd.significance.comparison import BY_UTTERANCE
@@ -95,6 +95,7 @@ def sentences(report: Mapping[str, Any]) -> list[str]:
         for pair in report["comparisons"]
         if systems[pair["system"]]["kind"] == "ensemble"
     ]
+    found += _below_the_gmm(report["against_gmm"])
     pairs = report["pairs"] or report["comparisons"]
     smallest = max((100 * pair["detectable"] for pair in pairs), default=0.0)
     if round(smallest, 1) > 0:  # 0: outputs that are the same everywhere
@@ -104,6 +105,36 @@ def sentences(report: Mapping[str, Any]) -> list[str]:
             "(4 times out of 5); a smaller one would mostly go unnoticed."
         )
     return found
+
+
+def tuning_in_words(decode: Mapping[str, Any]) -> str:
+    """What was tuned on dev and what was given.
+
+    Args:
+        decode: the section of the settings.
+    """
+    named = {"acoustic scale": decode["acoustic_scales"], "beam": decode["beams"]}
+    tuned = [name for name, values in named.items() if len(set(values)) > 1]
+    given = [f"{name} {values[0]:g}" for name, values in named.items() if name not in tuned]
+    sentence = f"{' and '.join(given)} given for all systems" if given else ""
+    if tuned:
+        verb = "were" if len(tuned) > 1 else "was"
+        own = f"{' and '.join(tuned)} {verb} tuned on dev for each system and frozen"
+        sentence = f"{own}; {sentence}" if sentence else own
+    return f"{sentence[0].upper()}{sentence[1:]}; test was decoded once."
+
+
+def _below_the_gmm(pairs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Whether networks are worth anything at all: the mean single one, and every one by itself."""
+    if not pairs:
+        return []
+    mean, *others = pairs
+    above = [pair["system"] for pair in others if pair["difference"]["value"] >= 0]
+    clear = sum(pair["difference"]["value"] < 0 and is_clear(pair) for pair in others)
+    each = f"{clear} of {len(others)} networks are distinguishably below it"
+    if above:
+        each += f", not below it at all {'is' if len(above) == 1 else 'are'} {', '.join(above)}"
+    return [f"{difference_in_words(mean, 'The WER of the mean single network')}; {each}."]
 
 
 def taught_students(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from asr_kd.report.headline import p_in_words
+from asr_kd.report.headline import p_in_words, tuning_in_words
 
 UNITS = ("utterance", "speaker")
 INTERVALS = tuple(f"95 % by {unit}" for unit in UNITS)
@@ -21,8 +21,7 @@ def render(report: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
         *_synthetic(report),
         *([f"**Did we lose anything?** {' '.join(report['answer'])}"] if report["answer"] else []),
         "\n".join(f"- {sentence}" for sentence in report["headline"]),
-        f"Language model `{report['lm']}`. Acoustic scale and beam were tuned on dev for each system, "
-        "frozen, and test was decoded once. "
+        f"Language model `{report['lm']}`. {tuning_in_words(report['provenance']['settings']['decode'])} "
         f"Text normalisation: {report['normalisation']}.",
         "## Test",
         _part_table(report, "test"),
@@ -138,13 +137,15 @@ def _comparisons(report: Mapping[str, Any]) -> list[str]:
             f"## Compressed networks against the {baseline}",
             _comparison_table(report["compressed"]),
         ]
+    if report["against_gmm"]:
+        blocks += ["## Networks against the GMM", _comparison_table(report["against_gmm"])]
     if blocks:
         blocks.append(
             f"Test, paired by {report['comparisons'][0]['by']}: bootstrap interval; probability that the "
             "system is better; p of the exact two-sided sign-flip test and of MAPSSWE (matched pairs of "
             "sentence segments), each with its Holm correction: students and ensemble are one family, "
-            "compressed networks another. An interval that holds 0 decides nothing. Detectable: the smallest "
-            "true difference that is found 4 times out of 5."
+            "compressed networks another, networks against the GMM a third. An interval that holds 0 decides "
+            "nothing. Detectable: the smallest true difference that is found 4 times out of 5."
         )
     return [*blocks, *(f"> **Caution.** {caution}" for caution in report["cautions"])]
 
@@ -152,14 +153,14 @@ def _comparisons(report: Mapping[str, Any]) -> list[str]:
 def _comparison_table(entries: Sequence[Mapping[str, Any]]) -> str:
     rows = []
     for entry in entries:
-        counts = (str(entry["errors"]), f"{entry['baseline_errors']:g}", str(entry["words"]))
+        counts = (f"{entry['errors']:g}", f"{entry['baseline_errors']:g}", str(entry["words"]))
         chances = (f"{entry['improvement']:.2f}", p_in_words(entry["p"]), p_in_words(entry["p_holm"]))
         test = entry.get("mapsswe")
         pairs = (p_in_words(test["p"]), p_in_words(test["p_holm"])) if test else ("", "")
         detectable = percent(entry["detectable"])
         rows.append(
             (
-                entry["system"],
+                entry["system"].replace("_", " ") if entry["system"] == "mean_single" else entry["system"],
                 *counts,
                 f"{100 * entry['difference']['value']:+.2f}",
                 *(signed_ends(entry[f"by_{unit}"]) for unit in UNITS),

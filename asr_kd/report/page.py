@@ -8,7 +8,7 @@ from markupsafe import Markup
 from omegaconf import OmegaConf
 
 from asr_kd.report.alignment_grid import DELETION, INSERTION, SUBSTITUTION, grid, kinds
-from asr_kd.report.headline import difference_in_words, p_in_words, verdict
+from asr_kd.report.headline import difference_in_words, p_in_words, tuning_in_words, verdict
 from asr_kd.report.markdown import intervals_note, percent, speed_note
 from asr_kd.report.theme import DARK, LIGHT, system_colours, variables
 from asr_kd.scoring.wer import Alignment
@@ -34,6 +34,7 @@ def render(template: str, systems: Mapping[str, str], **content: Any) -> str:
         "p": p_in_words,
         "in_words": difference_in_words,
         "verdict": verdict,
+        "tuning_in_words": tuning_in_words,
         "intervals_note": intervals_note,
         "speed_note": speed_note,
         "unbroken": lambda text: text.replace(" %", "\N{NO-BREAK SPACE}%"),
@@ -42,6 +43,7 @@ def render(template: str, systems: Mapping[str, str], **content: Any) -> str:
     }
     environment.filters |= filters
     colours = {name: f"var(--{colour})" for name, colour in system_colours(systems).items()}
+    colours["mean_single"] = "var(--member)"
     style = {"light": Markup(variables(LIGHT)), "dark": Markup(variables(DARK))}
     return environment.get_template(template).render(colours=colours, **style, **content)
 

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from asr_kd.report.headline import answer, difference_in_words, sentences, verdict
+from asr_kd.report.headline import answer, difference_in_words, sentences, tuning_in_words, verdict
 
 NOT_CLEAR = {"frame_accuracy": -34.0, "cross_entropy": 2.0, "intervals": {"frame_accuracy": None}}
 
@@ -50,6 +50,7 @@ def make_report(
         "gap_closed": gaps,
         "comparisons": comparisons,
         "pairs": pairs,
+        "against_gmm": [],
         "provenance": {"settings": {"distill": {"students": students}}},
     }
 
@@ -99,6 +100,20 @@ def test_an_ensemble_that_gains_nothing_in_words_is_named() -> None:
     assert sentences(report)[1] == (
         "The WER of the ensemble itself is 0.8 points above the mean single network's, interval -0.2 to 1.8: "
         "not distinguishable."
+    )
+
+
+def test_a_network_that_is_worse_than_the_gmm_is_named() -> None:
+    report = make_report({"student": NOT_CLEAR}, [], [pair("ensemble", 0.0, 0.01)])
+    report["against_gmm"] = [
+        pair("gmm", -0.02, 0.01, "mean_single"),
+        pair("gmm", -0.05, 0.01, "member-0"),
+        pair("gmm", -0.005, 0.01, "member-1"),
+        pair("gmm", 0.004, 0.01, "member-2"),
+    ]
+    assert sentences(report)[1] == (
+        "The WER of the mean single network is 2.0 points below the gmm's, interval -3.0 to -1.0: "
+        "distinguishable; 1 of 3 networks are distinguishably below it, not below it at all is member-2."
     )
 
 
@@ -197,6 +212,25 @@ def test_few_speakers_are_asked_too() -> None:
 )
 def test_did_we_lose_anything(difference: dict[str, Any], kept: dict[str, Any], expected: list[str]) -> None:
     assert answer(make_report({"student": kept}, [], [difference])) == expected
+
+
+@pytest.mark.parametrize(
+    ("scales", "beams", "expected"),
+    [
+        ([0.1, 0.2], [9.0, 10.0], "Acoustic scale and beam were tuned on dev for each system and frozen; "),
+        (
+            [0.1, 0.2],
+            [12.0],
+            "Acoustic scale was tuned on dev for each system and frozen; beam 12 given for all systems; ",
+        ),
+        ([0.1], [12.0], "Acoustic scale 0.1 and beam 12 given for all systems; "),
+    ],
+)
+def test_what_was_tuned_follows_from_the_settings(
+    scales: list[float], beams: list[float], expected: str
+) -> None:
+    said = tuning_in_words({"acoustic_scales": scales, "beams": beams})
+    assert said == expected + "test was decoded once."
 
 
 def test_controls_answer_nothing() -> None:

@@ -172,6 +172,25 @@ def test_the_interval_of_a_system_is_its_own(recipe: tuple[Config, Path]) -> Non
     assert test["by_speaker"]["low"] <= test["wer"] <= test["by_speaker"]["high"]
 
 
+def test_networks_are_compared_with_the_gmm(recipe: tuple[Config, Path]) -> None:
+    content = written(*recipe)
+    mean, *others = content["against_gmm"]
+    assert [entry["system"] for entry in others] == ["member-0", "member-1", "ensemble", "student"]
+    assert (mean["system"], mean["baseline"], mean["errors"], mean["baseline_errors"]) == (
+        "mean_single",
+        "gmm",
+        4.0,
+        7,
+    )
+    assert mean["difference"]["value"] == pytest.approx(-3 / mean["words"])
+    assert "mapsswe" not in mean
+    # A family of its own: five tests.
+    smallest = min(content["against_gmm"], key=lambda entry: entry["p"])
+    assert smallest["p_holm"] == pytest.approx(5 * smallest["p"])
+    assert content["headline"][-2].startswith("The WER of the mean single network is ")
+    assert "## Networks against the GMM" in (recipe[1] / "report" / "report.md").read_text()
+
+
 def test_errors_of_every_kind_by_speaker_and_utterance(recipe: tuple[Config, Path]) -> None:
     config, work = recipe
     content = written(config, work)

@@ -41,6 +41,10 @@ def test_mean_of_two_systems_as_baseline() -> None:
     assert two.difference.value == pytest.approx(one.difference.value)
     assert two.p == pytest.approx(one.p)
     assert two.detectable == pytest.approx(one.detectable, rel=0.05)
+    # And the same system twice.
+    both = compare(test_set, 2 * errors, baseline, np.random.default_rng(1), systems=2)
+    assert both.difference.value == pytest.approx(one.difference.value)
+    assert both.p == pytest.approx(one.p)
 
 
 def test_one_utterance_has_no_statistics() -> None:
