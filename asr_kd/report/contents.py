@@ -14,9 +14,10 @@ from asr_kd.report.results import PARTS, Decoded, Results
 from asr_kd.report.sweep import temperature_sweeps
 
 SCHEMA_VERSION = 1
-# The parts of a corpus are normalised once, by stage data; scoring changes nothing more.
+# Stage data joins the words of a transcript by single spaces, and neither it nor scoring changes more.
 NORMALISATION = (
-    "none after stage data: words are compared as they stand in the manifests, for all systems alike"
+    "none: words are what white space separates in the corpus's transcripts, and case, punctuation and "
+    "Unicode form count, for all systems alike"
 )
 
 

@@ -127,6 +127,17 @@ def test_intervals_by_either_unit_are_shown(recipe: tuple[Config, Path]) -> None
     assert "Speakers of test and dev are few" in text
 
 
+def test_words_are_not_normalised_and_the_report_says_so(recipe: tuple[Config, Path]) -> None:
+    config, work = recipe
+    path = work / "decode" / "bigram" / "student" / "test.txt"
+    lines = path.read_text().splitlines()
+    name, *words = lines[-1].split()  # one without an error
+    path.write_text("\n".join([*lines[:-1], " ".join([name, *map(str.lower, words)])]) + "\n")
+    errors = load_results(config, work).of_kind("student")[0].errors("test")
+    assert errors.sum() == WRONG["student"] + len(words)
+    assert "case, punctuation and Unicode form count" in written(config, work)["normalisation"]
+
+
 def test_did_we_lose_anything(recipe: tuple[Config, Path]) -> None:
     content = written(*recipe)
     assert content["answer"][0].startswith("Words: no loss that ")
