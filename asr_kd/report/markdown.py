@@ -7,6 +7,7 @@ from asr_kd.report.headline import p_in_words, tuning_in_words
 
 UNITS = ("utterance", "speaker")
 INTERVALS = tuple(f"95 % by {unit}" for unit in UNITS)
+GAP_MEASURES = ("frame_accuracy", "cross_entropy")
 
 
 def render(report: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
@@ -33,10 +34,21 @@ def render(report: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
         *_gaps(report),
         *_other_lms(report),
         *_speed(report),
-        *(f"## {caption}\n\n![{caption}]({file})" for caption, file in pictures.items()),
+        *(_picture(caption, file, report) for caption, file in pictures.items()),
         _provenance(report["provenance"]),
     ]
     return "\n\n".join(blocks) + "\n"
+
+
+def _picture(caption: str, file: str, report: Mapping[str, Any]) -> str:
+    note = training_note(report) if caption == "Training" else ""
+    return f"## {caption}\n\n![{caption}]({file})" + (f"\n\n{note}" if note else "")
+
+
+def training_note(report: Mapping[str, Any]) -> str:
+    """What the curves of training leave out; empty where they are whole."""
+    pruned = [system["name"] for system in report["systems"] if system["kind"] == "pruned"]
+    return f"Of pruned networks ({', '.join(pruned)}) the last round alone is shown." if pruned else ""
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -141,66 +153,64 @@ def _comparisons(report: Mapping[str, Any]) -> list[str]:
         blocks += ["## Networks against the GMM", _comparison_table(report["against_gmm"])]
     if blocks:
         blocks.append(
-            f"Test, paired by {report['comparisons'][0]['by']}: bootstrap interval; probability that the "
-            "system is better; p of the exact two-sided sign-flip test and of MAPSSWE (matched pairs of "
-            "sentence segments), each with its Holm correction: students and ensemble are one family, "
-            "compressed networks another, networks against the GMM a third. An interval that holds 0 decides "
-            "nothing. Detectable: the smallest true difference that is found 4 times out of 5."
+            f"Test, paired by {report['comparisons'][0]['by']}: bootstrap intervals; errors of the system "
+            "and of the baseline; probability that the system is better; p of the exact two-sided sign-flip "
+            "test and of MAPSSWE (matched pairs of sentence segments), each with its Holm correction: "
+            "students and ensemble are one family, compressed networks another, networks against the GMM a "
+            "third. An interval that holds 0 decides nothing. Detectable: the smallest true difference that "
+            "is found 4 times out of 5."
         )
     return [*blocks, *(f"> **Caution.** {caution}" for caution in report["cautions"])]
 
 
 def _comparison_table(entries: Sequence[Mapping[str, Any]]) -> str:
-    rows = []
-    for entry in entries:
-        counts = (f"{entry['errors']:g}", f"{entry['baseline_errors']:g}", str(entry["words"]))
-        chances = (f"{entry['improvement']:.2f}", p_in_words(entry["p"]), p_in_words(entry["p_holm"]))
-        test = entry.get("mapsswe")
-        pairs = (p_in_words(test["p"]), p_in_words(test["p_holm"])) if test else ("", "")
-        detectable = percent(entry["detectable"])
-        rows.append(
-            (
-                entry["system"].replace("_", " ") if entry["system"] == "mean_single" else entry["system"],
-                *counts,
-                f"{100 * entry['difference']['value']:+.2f}",
-                *(signed_ends(entry[f"by_{unit}"]) for unit in UNITS),
-                *chances,
-                *pairs,
-                detectable,
-            )
+    rows = [
+        (
+            entry["system"].replace("mean_single", "mean single"),
+            f"{100 * entry['difference']['value']:+.2f}",
+            *(signed_ends(entry[f"by_{unit}"]) for unit in UNITS),
+            f"{entry['errors']:g} : {entry['baseline_errors']:g}",
+            f"{entry['improvement']:.2f}",
+            *(p_values(test) for test in (entry, entry.get("mapsswe"))),
+            percent(entry["detectable"]),
         )
-    baseline = str(entries[0]["baseline"]).replace("_", " ")
-    header = ("system", "errors", f"errors of {baseline}", "words", "difference in points")
-    return table(
-        (*header, *INTERVALS, "better", "p", "p Holm", "MAPSSWE p", "MAPSSWE p Holm", "detectable"), rows
-    )
+        for entry in entries
+    ]
+    header = ("system", "difference in points", *INTERVALS, "errors", "better")
+    return table((*header, "p (Holm)", "MAPSSWE p (Holm)", "detectable"), rows)
+
+
+def p_values(test: Mapping[str, Any] | None) -> str:
+    """Of a test, plain and corrected; a dash where it was not done."""
+    return f"{p_in_words(test['p'])} ({p_in_words(test['p_holm'])})" if test else "-"
 
 
 def _gaps(report: Mapping[str, Any]) -> list[str]:
     if not report["gap_closed"]:
         return []
     rows = [
-        (
-            name,
-            *(_gap(gap, key) for key in ("frame_accuracy", "cross_entropy")),
-        )
+        (name, *(cell for key in GAP_MEASURES for cell in gap_cells(gap, key)))
         for name, gap in report["gap_closed"].items()
     ]
+    header = [cell for key in GAP_MEASURES for cell in (f"in {key.replace('_', ' ')}", *INTERVALS)]
     return [
         "## Gap closed",
-        table(("student", "in frame accuracy", "in cross entropy"), rows),
-        "(student - mean single) / (ensemble - mean single) on test: 0 is a single network, 1 the ensemble; "
-        "with a 95 % bootstrap interval. Not clear: the ensemble's own gain is not above 0 in its whole "
-        "interval.",
+        table(("student", *header), rows),
+        "(student - mean single) / (ensemble - mean single) on test: 0 % is a single network, 100 % the "
+        "ensemble; with 95 % bootstrap intervals. Not clear: the ensemble's own gain is not above 0 in its "
+        "whole interval.",
     ]
 
 
-def _gap(gap: Mapping[str, Any], key: str) -> str:
-    if gap[key] is None:
-        return "-"
-    ends = gap["intervals"][key]
+def gap_cells(gap: Mapping[str, Any], measure: str) -> list[str]:
+    """The share that is closed and its intervals by utterance and by speaker, in percent."""
+    if gap[measure] is None:
+        return ["-"] * 3
     # The share of a gain that may be nothing can be anything.
-    return f"{gap[key]:.2f} ({ends['low']:.2f} - {ends['high']:.2f})" if ends else "not clear"
+    intervals = [(gap[f"by_{unit}"] or {}).get(measure) for unit in UNITS]
+    known = gap["intervals"][measure] is not None
+    ends = [f"{100 * one['low']:.0f} - {100 * one['high']:.0f} %" if one else "-" for one in intervals]
+    return [f"{100 * gap[measure]:.0f} %" if known else "not clear", *ends]
 
 
 def _other_lms(report: Mapping[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ from asr_kd.report.results import PARTS, Decoded, Results
 from asr_kd.scoring.words import out_of_vocabulary
 from asr_kd.seeding import generator
 from asr_kd.significance.bootstrap import Interval, gap_closed_interval
-from asr_kd.significance.comparison import BY_SPEAKER, rate_intervals
+from asr_kd.significance.comparison import BY_SPEAKER, BY_UTTERANCE, rate_intervals
 
 _OTHERS = ("utterances", "not_final")
 FRAME_MEASURES = {"frame_accuracy": True, "cross_entropy": False}  # whether more is better
@@ -78,7 +78,8 @@ def gaps(seed: int, results: Results, single: dict[str, Any]) -> dict[str, dict[
     ensembles = results.of_kind("ensemble")
     if not ensembles:
         nothing = dict.fromkeys(FRAME_MEASURES)
-        unknown = {**nothing, "by": results.test_sets["test"].by, "intervals": nothing, "by_speaker": None}
+        either = {"by": results.test_sets["test"].by, "by_utterance": None, "by_speaker": None}
+        unknown = {**nothing, "intervals": nothing, **either}
         return {student.system.name: unknown for student in results.of_kind("student")}
     ensemble = ensembles[0]
     return {
@@ -109,13 +110,14 @@ def gap_closed(
 
 
 def _gap_intervals(seed: int, results: Results, student: Decoded, ensemble: Decoded) -> dict[str, Any]:
-    """``intervals`` by the unit of the test set, and ``by_speaker``, which is None where there is but one."""
+    """``intervals`` by the unit of the test set, and by either unit; None where there is but one of it."""
     test_set = results.test_sets["test"]
-    by_speaker = None
-    if test_set.speaker_count > 1:
-        by_speaker = _gap_intervals_by(BY_SPEAKER, seed, results, student, ensemble)
-    chosen = _gap_intervals_by(test_set.by, seed, results, student, ensemble)
-    return {"by": test_set.by, "intervals": chosen, "by_speaker": by_speaker}
+    found = {
+        unit: _gap_intervals_by(unit, seed, results, student, ensemble) if count > 1 else None
+        for unit, count in ((BY_UTTERANCE, len(test_set.words)), (BY_SPEAKER, test_set.speaker_count))
+    }
+    either = {f"by_{unit}": intervals for unit, intervals in found.items()}
+    return {"by": test_set.by, "intervals": found[test_set.by] or dict.fromkeys(FRAME_MEASURES), **either}
 
 
 def _gap_intervals_by(

@@ -83,6 +83,12 @@ def test_nothing_is_fetched() -> None:
     assert not re.findall(r"url\((?!#)|@import", page)
 
 
+def test_a_comparison_has_its_errors_in_one_cell() -> None:
+    page = compare_page("mine")
+    assert '<td data-value="2">2 : 1</td>' in page
+    assert '<td data-value="0.5">0.500 (0.500)</td>' in page
+
+
 def test_both_schemes_have_every_colour() -> None:
     assert LIGHT.keys() == DARK.keys()
     # Each is told from the others in a figure by its value alone.

@@ -11,10 +11,10 @@ import pytest
 
 from asr_kd import artifacts
 from asr_kd.config import Config, TeacherConfig, ViewConfig
-from asr_kd.config.schema import QuantiseConfig
+from asr_kd.config.schema import PruneConfig, QuantiseConfig
 from asr_kd.config.stages import stage_settings
 from asr_kd.errors import AsrKdError
-from asr_kd.report import breakdown, rates, write
+from asr_kd.report import breakdown, markdown, rates, write
 from asr_kd.report.results import load_results
 from asr_kd.significance import comparison
 from tests.report.decodings import write_decodings
@@ -416,12 +416,29 @@ def test_synthetic_speech_is_labelled(recipe: tuple[Config, Path]) -> None:
     assert "Synthetic speech: a smoke test" in (work / "report" / "report.md").read_text()
 
 
+def test_markdown_and_page_say_the_same_of_the_gap_and_of_training(recipe: tuple[Config, Path]) -> None:
+    config, work = recipe
+    config.compress.pruned = {"small": PruneConfig()}
+    make_model(work / "compress" / "small", seed=6)
+    write_decodings(config, work, WRONG | {"small": 6})
+    gap = written(config, work)["gap_closed"]["student"]
+    cells = markdown.gap_cells(gap, "frame_accuracy")
+    assert cells[0] == "75 %"
+    text, page = ((work / "report" / name).read_text() for name in ("report.md", "report.html"))
+    assert f"| student | {' | '.join(cells)} |" in text
+    assert all(f">{cell}</td>" in page for cell in cells)
+    for said in (text, page):
+        assert "Of pruned networks (small) the last round alone is shown." in said
+    # Five and three errors: of two members the better one.
+    assert '<th scope="row">member-1 (median member)</th>' in page
+
+
 def test_a_single_member_has_no_gap_to_close(tmp_path: Path) -> None:
     config = make_work(tmp_path, members=1)
     write_decodings(config, tmp_path, WRONG)
     content = written(config, tmp_path)
     nothing = {"frame_accuracy": None, "cross_entropy": None}
-    unknown = {**nothing, "by": "utterance", "intervals": nothing, "by_speaker": None}
+    unknown = {**nothing, "by": "utterance", "intervals": nothing, "by_utterance": None, "by_speaker": None}
     assert content["gap_closed"] == {"student": unknown}
     assert content["pairs"] == []
     assert [entry["system"] for entry in content["comparisons"]] == ["student"]
