@@ -22,7 +22,7 @@ from asr_kd.report.figures import CONFUSED_PHONES, CURVES, DIFFERENCES
 from asr_kd.report.page import changed_utterances
 from asr_kd.report.page import render as render_page
 from asr_kd.report.results import Decoded, Results
-from asr_kd.report.spectrogram import spectrogram
+from asr_kd.report.spectrogram import SECONDS_SHOWN, spectrogram
 from asr_kd.report.theme import inline_svg
 
 PART = "test"
@@ -73,6 +73,8 @@ def render(
         speakers=speaker_rows(report),
         speakers_shown=SPEAKERS,
         utterances=changed_utterances(compared, speakers, _Pictures(config, work, results, model)),
+        spectrograms=SPECTROGRAMS,
+        seconds_shown=f"{SECONDS_SHOWN:g}",
         senone=_senone_names(model),
     )
 

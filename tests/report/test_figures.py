@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from asr_kd.hmm.word_times import WordTime
 from asr_kd.report.figures import alike_together, apart, figures, write_pictures
@@ -139,4 +140,22 @@ def test_of_a_long_utterance_only_the_beginning_is_shown() -> None:
     waveform = np.zeros(30 * 8000, dtype=np.float32)
     figure = spectrogram(waveform, 8000, [WordTime("LATE", 2000, 2100)], 0.01)
     assert figure.axes[0].get_xlim() == (0, 16)
+    assert figure.axes[0].get_xlabel() == "seconds, the first of 30.0"
     assert not figure.axes[0].texts
+
+
+def test_words_of_fast_speech_do_not_overlap() -> None:
+    text = "IT WAS A DAY MADE FOR ONLY THE FEW IN THE VALLEY OF THE INNUMERABLE ONES"
+    said = text.split()
+    words, start = [], 5
+    for word in said:
+        frames = 4 + 2 * len(word)  # much less than its lettering takes
+        words.append(WordTime(word, start, start + frames))
+        start += frames
+    figure = spectrogram(np.zeros(80 * (start + 5), dtype=np.float32), 8000, words, 0.01)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    boxes = [text.get_window_extent(renderer) for text in figure.axes[0].texts]
+    assert len(boxes) == len(said)
+    assert not any(one.overlaps(other) for place, one in enumerate(boxes) for other in boxes[:place])
+    # Inside the picture.
+    assert all(box.y1 < figure.bbox.height for box in boxes)
