@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from asr_kd.config.stages import STAGES
 from asr_kd.report.headline import p_in_words, tuning_in_words
 
 UNITS = ("utterance", "speaker")
@@ -273,9 +274,19 @@ def _not_measured(report: Mapping[str, Any]) -> str:
 
 def _provenance(provenance: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in provenance["versions"].items())
-    stages = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in provenance["stage_seconds"].items())
     return (
         f"## How it was made\n\n- command: `{provenance['command']}`\n- written: {provenance['written']}\n"
-        f"- stages: {stages or 'not recorded'}; together {provenance['seconds'] / 60:.1f} minutes\n"
-        f"- versions: {versions}\n- settings and the digests of all artefacts: `report.json`"
+        f"- stages: {stages_in_words(provenance)}\n"
+        f"- versions: {versions}; code of asr_kd {provenance['code']}\n"
+        "- settings and the digests of all artefacts: `report.json`"
     )
+
+
+def stages_in_words(provenance: Mapping[str, Any]) -> str:
+    """How long the stages took, and which left no time."""
+    seconds = provenance["stage_seconds"]
+    known = [f"{name} {taken:.0f} s" for name, taken in seconds.items()]
+    together = [f"together {provenance['seconds'] / 60:.1f} minutes"] if known else []
+    missing = [stage for stage in STAGES if stage not in seconds]
+    without = [f"no time with today's settings: {', '.join(missing)}"] if missing else []
+    return "; ".join([*([", ".join(known)] if known else []), *together, *without])

@@ -9,7 +9,14 @@ from omegaconf import OmegaConf
 
 from asr_kd.report.alignment_grid import DELETION, INSERTION, SUBSTITUTION, grid, kinds
 from asr_kd.report.headline import difference_in_words, p_in_words, tuning_in_words, verdict
-from asr_kd.report.markdown import gap_cells, intervals_note, percent, speed_note, training_note
+from asr_kd.report.markdown import (
+    gap_cells,
+    intervals_note,
+    percent,
+    speed_note,
+    stages_in_words,
+    training_note,
+)
 from asr_kd.report.theme import DARK, LIGHT, system_colours, variables
 from asr_kd.scoring.wer import Alignment
 
@@ -38,6 +45,7 @@ def render(template: str, systems: Mapping[str, str], **content: Any) -> str:
         "gap_cells": gap_cells,
         "intervals_note": intervals_note,
         "speed_note": speed_note,
+        "stages_in_words": stages_in_words,
         "training_note": training_note,
         "unbroken": lambda text: text.replace(" %", "\N{NO-BREAK SPACE}%"),
         "yaml": lambda settings: OmegaConf.to_yaml(OmegaConf.create(settings)),

@@ -14,7 +14,7 @@ from asr_kd.config import Config, TeacherConfig, ViewConfig
 from asr_kd.config.schema import PruneConfig, QuantiseConfig
 from asr_kd.config.stages import stage_settings
 from asr_kd.errors import AsrKdError
-from asr_kd.report import breakdown, markdown, rates, write
+from asr_kd.report import breakdown, markdown, provenance, rates, write
 from asr_kd.report.results import load_results
 from asr_kd.significance import comparison
 from tests.report.decodings import write_decodings
@@ -325,10 +325,10 @@ def test_provenance(recipe: tuple[Config, Path]) -> None:
     config, work = recipe
     train, decode = (stage_settings(config, stage) for stage in ("train", "decode"))
     lines = [
+        {"stage": "decode", "seconds": 9, "settings": decode},
         {"stage": "train", "seconds": 60.0, "settings": train},
         {"stage": "train", "seconds": 0.5, "settings": train},  # up to date
         {"stage": "train", "seconds": 900.0, "settings": train | {"seed": 1}},
-        {"stage": "decode", "seconds": 9, "settings": decode},
         {"stage": "decode", "seconds": 8, "settings": decode},  # again, for what it reads had changed
         # Of earlier versions of the program.
         {"stage": "decode", "seconds": 70.0},
@@ -337,10 +337,32 @@ def test_provenance(recipe: tuple[Config, Path]) -> None:
     (work / "stages.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     found = written(config, work)["provenance"]
     assert found["stage_seconds"] == {"train": 60.0, "decode": 9}
+    assert list(found["stage_seconds"]) == ["train", "decode"]
+    said = "train 60 s, decode 9 s; together 1.1 minutes; no time with today&#39;s settings: data, features"
+    assert said in (work / "report" / "report.html").read_text()
+    assert said.replace("&#39;", "'") in (work / "report" / "report.md").read_text()
     assert found["seconds"] == 69.0
     assert found["settings"]["data"]["corpus"] == "tiny"
     assert {"data", "align/labels", "train/member-0", "decode/bigram/gmm"} <= set(found["fingerprints"])
     assert found["versions"]["numpy"]
+
+
+def test_code_is_told_apart_though_its_version_stays(tmp_path: Path) -> None:
+    (tmp_path / "room").mkdir()
+    (tmp_path / "room" / "one.py").write_text("a = 1\n")
+    before = provenance.code_digest(tmp_path)
+    (tmp_path / "room" / "one.pyc").write_text("no source")
+    assert provenance.code_digest(tmp_path) == before
+    (tmp_path / "room" / "one.py").write_text("a = 2\n")
+    changed = provenance.code_digest(tmp_path)
+    (tmp_path / "room" / "one.py").rename(tmp_path / "one.py")
+    assert len({before, changed, provenance.code_digest(tmp_path)}) == 3
+
+
+def test_the_command_is_one_that_can_be_typed() -> None:
+    module = ["/somewhere/asr_kd/__main__.py", "run", "recipe=an4", "bench.systems=[student, small]"]
+    assert provenance.command(module) == "python -m asr_kd run recipe=an4 'bench.systems=[student, small]'"
+    assert provenance.command(["/somewhere/bin/asr-kd", "run"]) == "asr-kd run"
 
 
 def test_fingerprints_of_learnt_weights(recipe: tuple[Config, Path]) -> None:
