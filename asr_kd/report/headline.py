@@ -52,7 +52,10 @@ def outer_ends(pair: Mapping[str, Any]) -> tuple[float, float]:
     Utterances of one speaker are alike, so the interval by utterance may be too narrow; of few speakers the
     other one is rough.
     """
-    intervals = [pair["difference"], *([pair["by_speaker"]] if _has_both_units(pair) else [])]
+    return _outer([pair["difference"], *([pair["by_speaker"]] if _has_both_units(pair) else [])])
+
+
+def _outer(intervals: Sequence[Mapping[str, float]]) -> tuple[float, float]:
     return min(one["low"] for one in intervals), max(one["high"] for one in intervals)
 
 
@@ -65,9 +68,7 @@ def _gap_ends(gap: Mapping[str, Any]) -> tuple[float, float] | None:
     intervals = [gap.get("intervals", {}).get("frame_accuracy")]
     if gap.get("by") == BY_UTTERANCE and gap["by_speaker"] is not None:
         intervals.append(gap["by_speaker"]["frame_accuracy"])
-    if None in intervals:
-        return None
-    return min(one["low"] for one in intervals), max(one["high"] for one in intervals)
+    return None if None in intervals else _outer(intervals)
 
 
 def _frames_lost(gap: Mapping[str, Any]) -> str:
