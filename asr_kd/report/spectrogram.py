@@ -17,6 +17,7 @@ WINDOW_SECONDS = 0.032
 PIXELS_PER_INCH = 72
 SECONDS_SHOWN = 16.0  # of a longer utterance the beginning
 _DYNAMIC_RANGE = 70.0  # decibels
+_MARGINS = 0.6  # inches beside the picture
 _INCHES_A_SECOND = 1.4, 4.0  # as wide as the words need, between these
 _INCHES_A_CHARACTER = 0.09  # of a word's lettering, at most
 _ROWS = 2  # of words above the picture
@@ -56,9 +57,9 @@ def spectrogram(
     seconds = len(shown) / sample_rate
     inches, labels = _lay_out([word for word in words if word.start * frame_seconds < seconds], frame_seconds)
     with mpl.rc_context(STYLE):
-        width = max(5.0, inches * seconds)
+        width = max(5.0, inches * seconds + _MARGINS)
         figure = Figure(figsize=(width, 2.1), dpi=PIXELS_PER_INCH)
-        axes = figure.add_axes((0.4 / width, 0.2, 1 - 0.6 / width, 0.54))
+        axes = figure.add_axes((0.4 / width, 0.2, 1 - _MARGINS / width, 0.54))
         axes.imshow(
             decibels,
             origin="lower",
@@ -83,8 +84,10 @@ def spectrogram(
 def _lay_out(words: Sequence[WordTime], frame_seconds: float) -> tuple[float, list[_Label]]:
     """Inches a second, and a row for every word, so that no word runs into its neighbour."""
     narrow, wide = _INCHES_A_SECOND
+    labels: list[_Label] = []
     for inches in np.linspace(narrow, wide, 14):
-        ends, labels, fits = [-np.inf] * _ROWS, [], True
+        ends, fits = [-np.inf] * _ROWS, True
+        labels = []
         for word in words:
             # Apart from its neighbours by a frame on both sides.
             start, end = (word.start + 1) * frame_seconds, (word.end - 1) * frame_seconds
