@@ -132,9 +132,10 @@ def _below_the_gmm(pairs: Sequence[Mapping[str, Any]]) -> list[str]:
     mean, *others = pairs
     above = [pair["system"] for pair in others if pair["difference"]["value"] >= 0]
     clear = sum(pair["difference"]["value"] < 0 and is_clear(pair) for pair in others)
-    each = f"{clear} of {len(others)} networks are distinguishably below it"
+    verb = "is" if clear == 1 else "are"
+    each = f"of {len(others)} further systems {clear or 'none'} {verb} distinguishably below it"
     if above:
-        each += f", not below it at all {'is' if len(above) == 1 else 'are'} {', '.join(above)}"
+        each += f", and not below it at all {'is' if len(above) == 1 else 'are'} {', '.join(above)}"
     return [f"{difference_in_words(mean, 'The WER of the mean single network')}; {each}."]
 
 

@@ -113,7 +113,8 @@ def test_a_network_that_is_worse_than_the_gmm_is_named() -> None:
     ]
     assert sentences(report)[1] == (
         "The WER of the mean single network is 2.0 points below the gmm's, interval -3.0 to -1.0: "
-        "distinguishable; 1 of 3 networks are distinguishably below it, not below it at all is member-2."
+        "distinguishable; of 3 further systems 1 is distinguishably below it, and not below it at all is "
+        "member-2."
     )
 
 
