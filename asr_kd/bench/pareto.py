@@ -17,9 +17,12 @@ _COLOURS = {
 
 def render_pareto(content: Mapping[str, Any]) -> str:
     """``deployed.md``: every system's size, quality and speed, then the recognisers as they are shipped."""
+    # Of other parts of test: each rate stands beside the words that it counts.
+    decoded, measured = content["pareto"][0]["words"], content["systems"][0]["words"]
     quality = _table(
-        ("system", "parameters", "weights, bytes", "frame accuracy %", "cross entropy", "WER %",
-         "RTF in torch", "RTF as shipped", "WER % as shipped"),
+        ("system", "parameters", "weights, bytes", "frame accuracy %", "cross entropy",
+         f"WER %, {decoded:,} words",
+         "RTF in torch", "RTF as shipped", f"WER % as shipped, {measured:,} words"),
         [
             (
                 point["system"],
@@ -36,8 +39,8 @@ def render_pareto(content: Mapping[str, Any]) -> str:
         ],
     )  # fmt: skip
     speed = _table(
-        ("system", "threads", "WER %", "RTF (quartiles)", "times real time", "network", "search",
-         "utterance ms p50 / p90 / p99", "latency ms p50 / p90 / p99", "first words s", "memory MB",
+        ("system", "threads", f"WER %, {measured:,} words", "RTF (quartiles)", "times real time", "network",
+         "search", "utterance ms p50 / p90 / p99", "latency ms p50 / p90 / p99", "first words s", "memory MB",
          "folder MB"),
         [_speed_row(row) for row in content["systems"]],
     )  # fmt: skip

@@ -12,15 +12,14 @@ import numpy as np
 from asr_kd.corpus.text import numbered_lines, read_lines
 from asr_kd.errors import AsrKdError
 from asr_kd.report.comparisons import statistics_json
-from asr_kd.report.rates import interval_json
+from asr_kd.report.rates import intervals_json
 from asr_kd.report.write import UTTERANCES_FILE
 from asr_kd.scoring.inputs import Reference, Transcripts, read_hypotheses, read_reference
 from asr_kd.scoring.normalise import Normalisation
 from asr_kd.scoring.wer import Alignment, align_words, total
 from asr_kd.scoring.words import out_of_vocabulary
 from asr_kd.seeding import generator
-from asr_kd.significance.bootstrap import bootstrap_rates, interval
-from asr_kd.significance.comparison import TestSet, compare
+from asr_kd.significance.comparison import TestSet, compare, rate_intervals
 from asr_kd.significance.multiple import holm
 from asr_kd.significance.power import cautions
 
@@ -212,10 +211,7 @@ def _system(
     seed: int,
 ) -> dict[str, Any]:
     counts = total(alignment.counts for alignment in alignments.values())
-    by = test_set.by
-    sizes = test_set.units(test_set.words, by)
-    errors = test_set.units(_errors(alignments)[:, None], by)
-    samples = bootstrap_rates(errors, sizes, generator(seed, "compare", name))[:, 0]
+    found = rate_intervals(test_set, _errors(alignments), generator(seed, "compare"))
     content: dict[str, Any] = {
         "name": name,
         "wer": counts.wer,
@@ -224,7 +220,7 @@ def _system(
         "substitutions": counts.substitutions,
         "deletions": counts.deletions,
         "insertions": counts.insertions,
-        "interval": interval_json(interval(counts.wer, samples, len(sizes)), by=by),
+        **intervals_json(test_set.by, found),
     }
     if vocabulary is not None:
         content["out_of_vocabulary"] = out_of_vocabulary(alignments.values(), vocabulary).to_json()

@@ -14,6 +14,7 @@ from asr_kd.significance.multiple import holm
 from asr_kd.significance.power import cautions
 
 PART = "test"
+MEAN_SINGLE = "mean_single"
 
 
 def comparisons(seed: int, results: Results) -> dict[str, list[dict[str, Any]]]:
@@ -22,24 +23,32 @@ def comparisons(seed: int, results: Results) -> dict[str, list[dict[str, Any]]]:
     Returns:
         ``comparisons``: ensemble, specialists and students against the mean single network. ``pairs``:
         students against the ensemble. ``compressed``: what was made of students against the ensemble, where
-        there is none against the mean single network. The p values of the first two are corrected for being
-        one family of tests, those of the third for being another.
+        there is none against the mean single network. ``against_gmm``: the mean single network, every member,
+        ensemble, specialists and students against the GMM. The p values of the first two are corrected for
+        being one family of tests, those of each of the others for being another.
     """
     ensemble = next(iter(results.of_kind("ensemble")), None)
-    against_mean = _statistics(
-        seed, results, [(entry, None) for entry in results.of_kind("ensemble", "specialists", "student")]
-    )
+    gmm = next(iter(results.of_kind("gmm")), None)
+    taught = results.of_kind("ensemble", "specialists", "student")
+    against_mean = _statistics(seed, results, [(entry, None) for entry in taught])
     students = results.of_kind("student") if ensemble else []
     pairs = _statistics(seed, results, [(entry, ensemble) for entry in students])
     compressed = _statistics(
         seed, results, [(entry, ensemble) for entry in results.of_kind("pruned", "int8")]
     )
-    for family in ([*against_mean, *pairs], compressed):
+    networks = [None, *results.of_kind("member"), *taught] if gmm else []
+    against_gmm = _statistics(seed, results, [(entry, gmm) for entry in networks])
+    for family in ([*against_mean, *pairs], compressed, against_gmm):
         tests = [entry["mapsswe"] for entry in family if "mapsswe" in entry]
         for kind in (family, tests):
             for entry, adjusted in zip(kind, holm([entry["p"] for entry in kind]), strict=True):
                 entry["p_holm"] = adjusted
-    return {"comparisons": against_mean, "pairs": pairs, "compressed": compressed}
+    return {
+        "comparisons": against_mean,
+        "pairs": pairs,
+        "compressed": compressed,
+        "against_gmm": against_gmm,
+    }
 
 
 def report_cautions(results: Results, found: Mapping[str, list[dict[str, Any]]]) -> list[str]:
@@ -51,58 +60,53 @@ def report_cautions(results: Results, found: Mapping[str, list[dict[str, Any]]])
 
 
 def _statistics(
-    seed: int, results: Results, pairs: Sequence[tuple[Decoded, Decoded | None]]
+    seed: int, results: Results, pairs: Sequence[tuple[Decoded | None, Decoded | None]]
 ) -> list[dict[str, Any]]:
     """Systems with their baselines, None for the mean single network."""
-    found = [
-        _pair(seed, results, entry, baseline) if baseline else _against_mean(seed, results, entry)
-        for entry, baseline in pairs
-    ]
+    found = [_comparison(seed, results, entry, baseline) for entry, baseline in pairs]
     return [one for one in found if one is not None]
 
 
-def _against_mean(seed: int, results: Results, entry: Decoded) -> dict[str, Any] | None:
-    members = np.stack([results.headline[place].errors(PART) for place in results.members], axis=1)
-    errors = entry.errors(PART)
+def _comparison(
+    seed: int, results: Results, entry: Decoded | None, baseline: Decoded | None
+) -> dict[str, Any] | None:
+    """A comparison as ``docs/report_schema.md`` describes it."""
+    (name, errors, systems), (other, baseline_errors, baseline_systems) = (
+        _summed(results, one) for one in (entry, baseline)
+    )
     found = compare(
         results.test_sets[PART],
         errors,
-        members.sum(axis=1),
-        generator(seed, "report", "comparison", entry.system.name),
-        baseline_systems=members.shape[1],
+        baseline_errors,
+        generator(seed, "report", "comparison", name, other),
+        systems,
+        baseline_systems,
+        (entry.slots(PART), baseline.slots(PART)) if entry and baseline else None,
     )
-    counts = (int(errors.sum()), float(members.sum() / members.shape[1]))
-    return comparison_json(entry.system.name, "mean_single", counts, results, found) if found else None
-
-
-def _pair(seed: int, results: Results, entry: Decoded, baseline: Decoded) -> dict[str, Any] | None:
-    names = (entry.system.name, baseline.system.name)
-    errors = (entry.errors(PART), baseline.errors(PART))
-    found = compare(
-        results.test_sets[PART],
-        *errors,
-        generator(seed, "report", "comparison", *names),
-        slots=(entry.slots(PART), baseline.slots(PART)),
-    )
-    counts = (int(errors[0].sum()), float(errors[1].sum()))
-    return comparison_json(*names, counts, results, found) if found else None
-
-
-def comparison_json(
-    system: str, baseline: str, errors: tuple[int, float], results: Results, found: Comparison
-) -> dict[str, Any]:
-    """A comparison as ``docs/report_schema.md`` describes it."""
-    content: dict[str, Any] = {
-        "system": system,
-        "baseline": baseline,
+    if found is None:
+        return None
+    return {
+        "system": name,
+        "baseline": other,
         "part": PART,
         "by": found.by,
-        "errors": errors[0],
-        "baseline_errors": errors[1],
+        "errors": _mean(errors, systems),
+        "baseline_errors": _mean(baseline_errors, baseline_systems),
         "words": int(results.test_sets[PART].words.sum()),
         **statistics_json(found),
     }
-    return content
+
+
+def _summed(results: Results, entry: Decoded | None) -> tuple[str, np.ndarray, int]:
+    """The name of a system, its errors ``(utterances,)``, and of how many systems they are the sum."""
+    if entry is not None:
+        return entry.system.name, entry.errors(PART), 1
+    members = np.stack([results.headline[place].errors(PART) for place in results.members])
+    return MEAN_SINGLE, members.sum(axis=0), len(members)
+
+
+def _mean(errors: np.ndarray, systems: int) -> int | float:
+    return int(errors.sum()) if systems == 1 else float(errors.sum() / systems)
 
 
 def statistics_json(found: Comparison) -> dict[str, Any]:

@@ -14,9 +14,10 @@ from asr_kd.report.results import PARTS, Decoded, Results
 from asr_kd.report.sweep import temperature_sweeps
 
 SCHEMA_VERSION = 1
-# The parts of a corpus are normalised once, by stage data; scoring changes nothing more.
+# Stage data joins the words of a transcript by single spaces, and neither it nor scoring changes more.
 NORMALISATION = (
-    "none after stage data: words are compared as they stand in the manifests, for all systems alike"
+    "none: words are what white space separates in the corpus's transcripts, and case, punctuation and "
+    "Unicode form count, for all systems alike"
 )
 
 
@@ -40,6 +41,7 @@ def build(config: Config, work: Path, results: Results, phones: Sequence[str]) -
         "synthetic_speech": config.data.corpus == "mini",
         "lm": results.lm,
         "systems": [_system(entry, headline[entry.system.name], results) for entry in results.headline],
+        "bench": _measured_on(results),
         "mean_single": single,
         "gap_closed": gaps(config.seed, results, single),
         **compared,
@@ -55,6 +57,12 @@ def build(config: Config, work: Path, results: Results, phones: Sequence[str]) -
         "provenance": provenance(config, work, results),
     }
     return {**content, "answer": answer(content), "headline": sentences(content)}
+
+
+def _measured_on(results: Results) -> dict[str, Any] | None:
+    keys = ("processor", "machine", "threads", "passes", "utterances", "audio_seconds")
+    known = results.measured_on
+    return {key: known[key] for key in keys} if known else None
 
 
 def _system(entry: Decoded, rates: dict[str, Any], results: Results) -> dict[str, Any]:

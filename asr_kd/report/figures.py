@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -30,6 +31,7 @@ _LEADER = {  # from the left end of a name to its point
     "shrinkA": 1,
     "shrinkB": 3,
 }
+_INTERVALS = "95 % intervals by utterance (thick) and by speaker (thin)"
 MOST_PHONES = 48  # of a picture of what is confused: more cannot be read
 
 
@@ -83,10 +85,15 @@ def _differences(report: Mapping[str, Any]) -> Figure | None:
     colour = _colours(report)
     axes.axvline(0, color=LIGHT["ensemble" if report["pairs"] else "member"], linestyle=":", zorder=0)
     for place, row in zip(places, rows, strict=True):
-        value, low, high = (100 * row["difference"][key] for key in ("value", "low", "high"))
         own = colour[row["system"]]
-        axes.plot([low, high], [place, place], color=own, linewidth=2)
-        axes.plot(value, place, "o", color=own, markerfacecolor=own if is_clear(row) else "none")
+        _plot_intervals(axes, place, row, own)
+        axes.plot(
+            100 * row["difference"]["value"],
+            place,
+            "o",
+            color=own,
+            markerfacecolor=own if is_clear(row) else "none",
+        )
     axes.set_yticks(places, [row["system"] for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     for side, text, where in ((-1, "fewer errors", "right"), (1, "more errors", "left")):
@@ -100,10 +107,15 @@ def _differences(report: Mapping[str, Any]) -> Figure | None:
             color=LIGHT["muted"],
         )
     baseline = rows[0]["baseline"].replace("mean_single", "mean single network")
-    axes.set_xlabel(
-        f"test WER minus that of the {baseline}, points, paired 95 % interval\n(filled: distinguishable)"
-    )
+    axes.set_xlabel(f"test WER minus that of the {baseline}, points; filled: distinguishable\n{_INTERVALS}")
     return figure
+
+
+def _plot_intervals(axes: Axes, place: int, row: Mapping[str, Any], colour: str) -> None:
+    """Those by utterance and by speaker at a height, in percent."""
+    for unit, width in (("speaker", 1), ("utterance", 3)):
+        if interval := row[f"by_{unit}"]:
+            axes.plot([100 * interval[end] for end in ("low", "high")], [place] * 2, color=colour, lw=width)
 
 
 def _error_rates(report: Mapping[str, Any]) -> Figure:
@@ -113,7 +125,7 @@ def _error_rates(report: Mapping[str, Any]) -> Figure:
     axes = figure.subplots()
     for place, system in enumerate(systems):
         metrics = system["metrics"]["test"]
-        axes.plot(_ends(metrics), [place, place], color=colour[system["name"]], linewidth=2)
+        _plot_intervals(axes, place, metrics, colour[system["name"]])
         axes.plot(100 * metrics["wer"], place, "o", color=colour[system["name"]])
     mean = 100 * report["mean_single"]["metrics"]["test"]["wer"]
     axes.axvline(mean, color=LIGHT["member"], linestyle=":", zorder=0)
@@ -128,7 +140,7 @@ def _error_rates(report: Mapping[str, Any]) -> Figure:
     )
     axes.set_yticks(range(len(systems)), [system["name"] for system in systems])
     axes.invert_yaxis()
-    axes.set_xlabel(f"test WER in %, 95 % interval ({report['lm']})")
+    axes.set_xlabel(f"test WER in % ({report['lm']})\n{_INTERVALS}")
     return figure
 
 
@@ -203,8 +215,8 @@ def _speed(report: Mapping[str, Any]) -> Figure | None:
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
     _name_points(axes, points)
-    threads = report["provenance"]["settings"]["bench"]["threads"]
-    axes.set_xlabel(f"real-time factor, audio to words, {threads} thread{'s' if threads > 1 else ''}")
+    processor, threads = report["bench"]["processor"], report["bench"]["threads"]
+    axes.set_xlabel(f"real-time factor, audio to words, {processor}, {threads} thread{'s' * (threads > 1)}")
     axes.set_ylabel("test WER in %, 95 % interval")
     return figure
 

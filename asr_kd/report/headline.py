@@ -1,8 +1,9 @@
 """The report in words: what was kept, what was lost, what it costs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from asr_kd.significance.comparison import BY_UTTERANCE
 from asr_kd.significance.power import LEVEL
 
 SMALL_P = 0.001
@@ -25,24 +26,56 @@ def answer(report: Mapping[str, Any]) -> list[str]:
 
 
 def _words_lost(pair: Mapping[str, Any]) -> str:
-    low, high = (100 * pair["difference"][end] for end in ("low", "high"))
+    low, high = (100 * end for end in outer_ends(pair))
     if low == high == 0:
         return f"Words: no; as many errors as the {_baseline(pair)} in every utterance."
     if high <= 0:
         return f"Words: no; {-high:.1f} to {-low:.1f} points of WER below the {_baseline(pair)}."
-    if low > 0 and is_clear(pair):
+    if is_clear(pair):
         return f"Words: yes, {low:.1f} to {high:.1f} points of WER against the {_baseline(pair)}."
+    if pair["difference"]["low"] > 0:
+        own = " to ".join(f"{100 * pair['difference'][end]:.1f}" for end in ("low", "high"))
+        doubts = ["does not survive the correction for all comparisons"] * (pair["p_holm"] >= LEVEL)
+        doubts += ["does not hold with speakers resampled"] * (low <= 0)
+        loss = f"a loss of {own} points of WER against the {_baseline(pair)}"
+        return f"Words: {loss} that {' and '.join(doubts)}."
+    wider = ", the wider of those by utterance and by speaker" if _has_both_units(pair) else ""
     return (
         f"Words: no loss that {pair['words']:,} words can show, and at most {high:.1f} points of WER against "
-        f"the {_baseline(pair)} (95 % interval)."
+        f"the {_baseline(pair)} (95 % interval{wider})."
     )
 
 
+def outer_ends(pair: Mapping[str, Any]) -> tuple[float, float]:
+    """Of the interval of a difference; where speakers are few, of those by utterance and by speaker.
+
+    Utterances of one speaker are alike, so the interval by utterance may be too narrow; of few speakers the
+    other one is rough.
+    """
+    return _outer([pair["difference"], *([pair["by_speaker"]] if _has_both_units(pair) else [])])
+
+
+def _outer(intervals: Sequence[Mapping[str, float]]) -> tuple[float, float]:
+    return min(one["low"] for one in intervals), max(one["high"] for one in intervals)
+
+
+def _has_both_units(pair: Mapping[str, Any]) -> bool:
+    return pair["by"] == BY_UTTERANCE and pair["by_speaker"] is not None
+
+
+def _gap_ends(gap: Mapping[str, Any]) -> tuple[float, float] | None:
+    """The same of the gap closed in frame accuracy; None where the ensemble's gain is not clear."""
+    intervals = [gap.get("intervals", {}).get("frame_accuracy")]
+    if gap.get("by") == BY_UTTERANCE and gap["by_speaker"] is not None:
+        intervals.append(gap["by_speaker"]["frame_accuracy"])
+    return None if None in intervals else _outer(intervals)
+
+
 def _frames_lost(gap: Mapping[str, Any]) -> str:
-    ends = gap.get("intervals", {}).get("frame_accuracy")
+    ends = _gap_ends(gap)
     if ends is None:
         return ""
-    low, high = 100 * ends["low"], 100 * ends["high"]
+    low, high = (100 * end for end in ends)
     if high < 100:
         return f"Frames: yes, {100 - high:.0f} to {100 - low:.0f} % of the ensemble's gain in accuracy."
     if low > 100:
@@ -63,6 +96,7 @@ def sentences(report: Mapping[str, Any]) -> list[str]:
         for pair in report["comparisons"]
         if systems[pair["system"]]["kind"] == "ensemble"
     ]
+    found += _below_the_gmm(report["against_gmm"])
     pairs = report["pairs"] or report["comparisons"]
     smallest = max((100 * pair["detectable"] for pair in pairs), default=0.0)
     if round(smallest, 1) > 0:  # 0: outputs that are the same everywhere
@@ -72,6 +106,37 @@ def sentences(report: Mapping[str, Any]) -> list[str]:
             "(4 times out of 5); a smaller one would mostly go unnoticed."
         )
     return found
+
+
+def tuning_in_words(decode: Mapping[str, Any]) -> str:
+    """What was tuned on dev and what was given.
+
+    Args:
+        decode: the section of the settings.
+    """
+    named = {"acoustic scale": decode["acoustic_scales"], "beam": decode["beams"]}
+    tuned = [name for name, values in named.items() if len(set(values)) > 1]
+    given = [f"{name} {values[0]:g}" for name, values in named.items() if name not in tuned]
+    sentence = f"{' and '.join(given)} given for all systems" if given else ""
+    if tuned:
+        verb = "were" if len(tuned) > 1 else "was"
+        own = f"{' and '.join(tuned)} {verb} tuned on dev for each system and frozen"
+        sentence = f"{own}; {sentence}" if sentence else own
+    return f"{sentence[0].upper()}{sentence[1:]}; test was decoded once."
+
+
+def _below_the_gmm(pairs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Whether networks are worth anything at all: the mean single one, and every one by itself."""
+    if not pairs:
+        return []
+    mean, *others = pairs
+    above = [pair["system"] for pair in others if pair["difference"]["value"] >= 0]
+    clear = sum(pair["difference"]["value"] < 0 and is_clear(pair) for pair in others)
+    verb = "is" if clear == 1 else "are"
+    each = f"of {len(others)} further systems {clear or 'none'} {verb} distinguishably below it"
+    if above:
+        each += f", and not below it at all {'is' if len(above) == 1 else 'are'} {', '.join(above)}"
+    return [f"{difference_in_words(mean, 'The WER of the mean single network')}; {each}."]
 
 
 def taught_students(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -103,10 +168,10 @@ def _student(name: str, report: Mapping[str, Any], systems: Mapping[str, Any]) -
 
 def _kept(gap: Mapping[str, Any]) -> str | None:
     """How much of the ensemble's gain in frame accuracy a student keeps; None where that is not clear."""
-    interval = gap.get("intervals", {}).get("frame_accuracy")
-    if interval is None:
+    ends = _gap_ends(gap)
+    if ends is None:
         return None
-    share, low, high = (100 * one for one in (gap["frame_accuracy"], interval["low"], interval["high"]))
+    share, low, high = (100 * one for one in (gap["frame_accuracy"], *ends))
     if share < 0:
         return (
             f"falls behind the mean single network by {-share:.0f} % ({-high:.0f} to {-low:.0f} %) of the "
@@ -117,13 +182,11 @@ def _kept(gap: Mapping[str, Any]) -> str | None:
 
 def difference_in_words(pair: Mapping[str, Any], subject: str = "its WER") -> str:
     """E.g. "its WER is 0.3 points above the ensemble's, interval -0.4 to 1.0: not distinguishable"."""
-    difference = {key: 100 * value for key, value in pair["difference"].items()}
-    size = abs(difference["value"])
-    place = f"{size:.1f} points {'above' if difference['value'] > 0 else 'below'} the {_baseline(pair)}'s"
-    if round(size, 1) == 0:
+    value, low, high = (100 * one for one in (pair["difference"]["value"], *outer_ends(pair)))
+    place = f"{abs(value):.1f} points {'above' if value > 0 else 'below'} the {_baseline(pair)}'s"
+    if round(abs(value), 1) == 0:
         place = f"that of the {_baseline(pair)} to 0.1 points"
-    ends = f"{difference['low']:.1f} to {difference['high']:.1f}"
-    return f"{subject} is {place}, interval {ends}: {verdict(pair)}"
+    return f"{subject} is {place}, interval {low:.1f} to {high:.1f}: {verdict(pair)}"
 
 
 def _baseline(pair: Mapping[str, Any]) -> str:
@@ -132,8 +195,12 @@ def _baseline(pair: Mapping[str, Any]) -> str:
 
 
 def is_clear(pair: Mapping[str, Any]) -> bool:
-    """Whether a difference is distinguishable and stays so when it is corrected for several comparisons."""
-    return bool(pair["distinguishable"] and pair["p_holm"] < LEVEL)
+    """Whether a difference is distinguishable, corrected for several comparisons, and by either unit.
+
+    By speaker only where speakers are few: elsewhere they are the unit.
+    """
+    low, high = outer_ends(pair)
+    return bool(pair["distinguishable"] and pair["p_holm"] < LEVEL and not low <= 0 <= high)
 
 
 def verdict(pair: Mapping[str, Any]) -> str:
@@ -142,6 +209,8 @@ def verdict(pair: Mapping[str, Any]) -> str:
         return "not distinguishable"
     if is_clear(pair):
         return "distinguishable"
+    if pair["p_holm"] < LEVEL:
+        return "distinguishable for these speakers, not by speaker"
     return "not distinguishable once corrected for all comparisons"
 
 

@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from asr_kd.report.headline import p_in_words
+from asr_kd.config.stages import STAGES
+from asr_kd.report.headline import p_in_words, tuning_in_words
 
-_UNIT_NOTE = {
-    "speaker": "of speakers",
-    "utterance": "of utterances (too few speakers, whose differences the interval then leaves out)",
-}
+UNITS = ("utterance", "speaker")
+INTERVALS = tuple(f"95 % by {unit}" for unit in UNITS)
+GAP_MEASURES = ("frame_accuracy", "cross_entropy")
 
 
 def render(report: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
@@ -23,8 +23,7 @@ def render(report: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
         *_synthetic(report),
         *([f"**Did we lose anything?** {' '.join(report['answer'])}"] if report["answer"] else []),
         "\n".join(f"- {sentence}" for sentence in report["headline"]),
-        f"Language model `{report['lm']}`. Acoustic scale and beam were tuned on dev for each system, "
-        "frozen, and test was decoded once. "
+        f"Language model `{report['lm']}`. {tuning_in_words(report['provenance']['settings']['decode'])} "
         f"Text normalisation: {report['normalisation']}.",
         "## Test",
         _part_table(report, "test"),
@@ -36,10 +35,21 @@ def render(report: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
         *_gaps(report),
         *_other_lms(report),
         *_speed(report),
-        *(f"## {caption}\n\n![{caption}]({file})" for caption, file in pictures.items()),
+        *(_picture(caption, file, report) for caption, file in pictures.items()),
         _provenance(report["provenance"]),
     ]
     return "\n\n".join(blocks) + "\n"
+
+
+def _picture(caption: str, file: str, report: Mapping[str, Any]) -> str:
+    note = training_note(report) if caption == "Training" else ""
+    return f"## {caption}\n\n![{caption}]({file})" + (f"\n\n{note}" if note else "")
+
+
+def training_note(report: Mapping[str, Any]) -> str:
+    """What the curves of training leave out; empty where they are whole."""
+    pruned = [system["name"] for system in report["systems"] if system["kind"] == "pruned"]
+    return f"Of pruned networks ({', '.join(pruned)}) the last round alone is shown." if pruned else ""
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -57,7 +67,7 @@ def _synthetic(report: Mapping[str, Any]) -> list[str]:
 
 
 def _part_table(report: Mapping[str, Any], part: str) -> str:
-    header = ("system", "parameters", "WER %", "95 %", "errors", "S / D / I", "words", "frame accuracy %")
+    counted = ("errors", "S / D / I", "words", "frame accuracy %", "cross entropy")
     rows = []
     for system in report["systems"]:
         metrics = system["metrics"][part]
@@ -69,11 +79,11 @@ def _part_table(report: Mapping[str, Any], part: str) -> str:
             mean = report["mean_single"]["metrics"][part]
             counts = (f"{mean['errors']:.1f}", "", str(mean["words"]))
             rows.append(("**mean single**", "", *_rate(mean), *counts, *_frames(mean)))
-    return table((*header, "cross entropy"), rows)
+    return table(("system", "parameters", "WER %", *INTERVALS, *counted), rows)
 
 
-def _rate(metrics: Mapping[str, Any]) -> tuple[str, str]:
-    return percent(metrics["wer"]), ends(metrics["interval"])
+def _rate(metrics: Mapping[str, Any]) -> tuple[str, ...]:
+    return percent(metrics["wer"]), *(ends(metrics[f"by_{unit}"]) for unit in UNITS)
 
 
 def _frames(metrics: Mapping[str, Any]) -> tuple[str, str]:
@@ -86,22 +96,35 @@ def ends(interval: Mapping[str, Any] | None) -> str:
     return f"{percent(interval['low'])} - {percent(interval['high'])}" if interval else "-"
 
 
+def signed_ends(interval: Mapping[str, Any] | None) -> str:
+    """Of an interval of differences, in points; a dash where there is none."""
+    return f"{100 * interval['low']:+.2f} ... {100 * interval['high']:+.2f}" if interval else "-"
+
+
 def percent(fraction: float | None) -> str:
     """Two decimals, without the sign; a dash where there is none."""
     return "-" if fraction is None else f"{100 * fraction:.2f}"
 
 
 def _note(report: Mapping[str, Any]) -> str:
-    units = "; ".join(
-        f"on {part} {_UNIT_NOTE[metrics['interval']['by']]}"
-        for part, metrics in report["mean_single"]["metrics"].items()
-        if metrics["interval"]
-    )
     return (
-        f"Intervals: 95 % bootstrap, {units or 'none: one utterance has none'}. Frame accuracy and cross "
-        "entropy (nats a frame) are against the labels of stage align; the GMM's posteriors are those of "
-        "Bayes' rule. Not final: utterances whose best path ended in no final state."
+        f"{intervals_note(report)} Frame accuracy and cross entropy (nats a frame) are against the labels of "
+        "stage align; the GMM's posteriors are those of Bayes' rule. Not final: utterances whose best path "
+        "ended in no final state."
     )
+
+
+def intervals_note(report: Mapping[str, Any]) -> str:
+    """How the intervals of error rates were made, and how far to trust them."""
+    parts = {part: own["interval"] for part, own in report["mean_single"]["metrics"].items()}
+    few = [part for part, interval in parts.items() if interval and interval["by"] == "utterance"]
+    note = "Intervals: 95 % bootstrap, with utterances or with speakers resampled; one alone has none."
+    if few:
+        note += (
+            f" Speakers of {' and '.join(few)} are few: intervals by utterance leave out how much speakers "
+            "differ, those by speaker are rough."
+        )
+    return note
 
 
 def _vocabulary(report: Mapping[str, Any]) -> list[str]:
@@ -127,68 +150,68 @@ def _comparisons(report: Mapping[str, Any]) -> list[str]:
             f"## Compressed networks against the {baseline}",
             _comparison_table(report["compressed"]),
         ]
+    if report["against_gmm"]:
+        blocks += ["## Networks against the GMM", _comparison_table(report["against_gmm"])]
     if blocks:
         blocks.append(
-            f"Test, paired by {report['comparisons'][0]['by']}: bootstrap interval; probability that the "
-            "system is better; p of the exact two-sided sign-flip test and of MAPSSWE (matched pairs of "
-            "sentence segments), each with its Holm correction: students and ensemble are one family, "
-            "compressed networks another. An interval that holds 0 decides nothing. Detectable: the smallest "
-            "true difference that is found 4 times out of 5."
+            f"Test, paired by {report['comparisons'][0]['by']}: bootstrap intervals; errors of the system "
+            "and of the baseline; probability that the system is better; p of the exact two-sided sign-flip "
+            "test and of MAPSSWE (matched pairs of sentence segments), each with its Holm correction: "
+            "students and ensemble are one family, compressed networks another, networks against the GMM a "
+            "third. An interval that holds 0 decides nothing. Detectable: the smallest true difference that "
+            "is found 4 times out of 5."
         )
     return [*blocks, *(f"> **Caution.** {caution}" for caution in report["cautions"])]
 
 
 def _comparison_table(entries: Sequence[Mapping[str, Any]]) -> str:
-    rows = []
-    for entry in entries:
-        difference = entry["difference"]
-        ends = f"{100 * difference['low']:+.2f} ... {100 * difference['high']:+.2f}"
-        counts = (str(entry["errors"]), f"{entry['baseline_errors']:g}", str(entry["words"]))
-        chances = (f"{entry['improvement']:.2f}", p_in_words(entry["p"]), p_in_words(entry["p_holm"]))
-        test = entry.get("mapsswe")
-        pairs = (p_in_words(test["p"]), p_in_words(test["p_holm"])) if test else ("", "")
-        detectable = percent(entry["detectable"])
-        rows.append(
-            (
-                entry["system"],
-                *counts,
-                f"{100 * difference['value']:+.2f}",
-                ends,
-                *chances,
-                *pairs,
-                detectable,
-            )
+    rows = [
+        (
+            entry["system"].replace("mean_single", "mean single"),
+            f"{100 * entry['difference']['value']:+.2f}",
+            *(signed_ends(entry[f"by_{unit}"]) for unit in UNITS),
+            f"{entry['errors']:g} : {entry['baseline_errors']:g}",
+            f"{entry['improvement']:.2f}",
+            *(p_values(test) for test in (entry, entry.get("mapsswe"))),
+            percent(entry["detectable"]),
         )
-    baseline = str(entries[0]["baseline"]).replace("_", " ")
-    header = ("system", "errors", f"errors of {baseline}", "words", "difference in points", "95 %", "better")
-    return table((*header, "p", "p Holm", "MAPSSWE p", "MAPSSWE p Holm", "detectable"), rows)
+        for entry in entries
+    ]
+    header = ("system", "difference in points", *INTERVALS, "errors", "better")
+    return table((*header, "p (Holm)", "MAPSSWE p (Holm)", "detectable"), rows)
+
+
+def p_values(test: Mapping[str, Any] | None) -> str:
+    """Of a test, plain and corrected; a dash where it was not done."""
+    return f"{p_in_words(test['p'])} ({p_in_words(test['p_holm'])})" if test else "-"
 
 
 def _gaps(report: Mapping[str, Any]) -> list[str]:
     if not report["gap_closed"]:
         return []
     rows = [
-        (
-            name,
-            *(_gap(gap, key) for key in ("frame_accuracy", "cross_entropy")),
-        )
+        (name, *(cell for key in GAP_MEASURES for cell in gap_cells(gap, key)))
         for name, gap in report["gap_closed"].items()
     ]
+    header = [cell for key in GAP_MEASURES for cell in (f"in {key.replace('_', ' ')}", *INTERVALS)]
     return [
         "## Gap closed",
-        table(("student", "in frame accuracy", "in cross entropy"), rows),
-        "(student - mean single) / (ensemble - mean single) on test: 0 is a single network, 1 the ensemble; "
-        "with a 95 % bootstrap interval. Not clear: the ensemble's own gain is not above 0 in its whole "
-        "interval.",
+        table(("student", *header), rows),
+        "(student - mean single) / (ensemble - mean single) on test: 0 % is a single network, 100 % the "
+        "ensemble; with 95 % bootstrap intervals. Not clear: the ensemble's own gain is not above 0 in its "
+        "whole interval.",
     ]
 
 
-def _gap(gap: Mapping[str, Any], key: str) -> str:
-    if gap[key] is None:
-        return "-"
-    ends = gap["intervals"][key]
+def gap_cells(gap: Mapping[str, Any], measure: str) -> list[str]:
+    """The share that is closed and its intervals by utterance and by speaker, in percent."""
+    if gap[measure] is None:
+        return ["-"] * 3
     # The share of a gain that may be nothing can be anything.
-    return f"{gap[key]:.2f} ({ends['low']:.2f} - {ends['high']:.2f})" if ends else "not clear"
+    intervals = [(gap[f"by_{unit}"] or {}).get(measure) for unit in UNITS]
+    known = gap["intervals"][measure] is not None
+    ends = [f"{100 * one['low']:.0f} - {100 * one['high']:.0f} %" if one else "-" for one in intervals]
+    return [f"{100 * gap[measure]:.0f} %" if known else "not clear", *ends]
 
 
 def _other_lms(report: Mapping[str, Any]) -> list[str]:
@@ -202,7 +225,7 @@ def _other_lms(report: Mapping[str, Any]) -> list[str]:
     for name in names:
         cells = [cell for lm in others for cell in _lm_cells(report["lms"][lm][name])]
         rows.append(("**mean single**" if name == "mean_single" else name, *cells))
-    header = [f"{lm}: {what}" for lm in others for what in ("test WER %", "95 %", "errors", "dev WER %")]
+    header = [f"{lm}: {what}" for lm in others for what in ("test WER %", *INTERVALS, "errors", "dev WER %")]
     return ["## Other language models", table(("system", *header), rows)]
 
 
@@ -223,13 +246,18 @@ def _speed(report: Mapping[str, Any]) -> list[str]:
         )
         for system in measured
     ]
-    threads = report["provenance"]["settings"]["bench"]["threads"]
-    return [
-        "## Real-time factor",
-        table(("system", *phases, "WER %"), rows),
-        f"Wall time by audio time (lower is faster), {threads} thread(s), waveform in memory, median of the "
-        "passes of stage bench." + _not_measured(report),
-    ]
+    return ["## Real-time factor", table(("system", *phases, "WER %"), rows), speed_note(report)]
+
+
+def speed_note(report: Mapping[str, Any]) -> str:
+    """How the real-time factors were measured, and what was not."""
+    bench = report["bench"]
+    return (
+        f"Wall time by audio time (lower is faster) on {bench['processor']} ({bench['machine']}), "
+        f"{bench['threads']} thread(s): {bench['utterances']} utterances of test, "
+        f"{bench['audio_seconds']:.0f} s, waveform in memory; median of {bench['passes']} passes."
+        f"{_not_measured(report)}"
+    )
 
 
 def _not_measured(report: Mapping[str, Any]) -> str:
@@ -246,9 +274,19 @@ def _not_measured(report: Mapping[str, Any]) -> str:
 
 def _provenance(provenance: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in provenance["versions"].items())
-    stages = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in provenance["stage_seconds"].items())
     return (
         f"## How it was made\n\n- command: `{provenance['command']}`\n- written: {provenance['written']}\n"
-        f"- stages: {stages or 'not recorded'}; together {provenance['seconds'] / 60:.1f} minutes\n"
-        f"- versions: {versions}\n- settings and the digests of all artefacts: `report.json`"
+        f"- stages: {stages_in_words(provenance)}\n"
+        f"- versions: {versions}; code of asr_kd {provenance['code']}\n"
+        "- settings and the digests of all artefacts: `report.json`"
     )
+
+
+def stages_in_words(provenance: Mapping[str, Any]) -> str:
+    """How long the stages took, and which left no time."""
+    seconds = provenance["stage_seconds"]
+    known = [f"{name} {taken:.0f} s" for name, taken in seconds.items()]
+    together = [f"together {provenance['seconds'] / 60:.1f} minutes"] if known else []
+    missing = [stage for stage in STAGES if stage not in seconds]
+    without = [f"no time with today's settings: {', '.join(missing)}"] if missing else []
+    return "; ".join([*([", ".join(known)] if known else []), *together, *without])

@@ -8,8 +8,15 @@ from markupsafe import Markup
 from omegaconf import OmegaConf
 
 from asr_kd.report.alignment_grid import DELETION, INSERTION, SUBSTITUTION, grid, kinds
-from asr_kd.report.headline import difference_in_words, p_in_words, verdict
-from asr_kd.report.markdown import percent
+from asr_kd.report.headline import difference_in_words, p_in_words, tuning_in_words, verdict
+from asr_kd.report.markdown import (
+    gap_cells,
+    intervals_note,
+    percent,
+    speed_note,
+    stages_in_words,
+    training_note,
+)
 from asr_kd.report.theme import DARK, LIGHT, system_colours, variables
 from asr_kd.scoring.wer import Alignment
 
@@ -34,12 +41,19 @@ def render(template: str, systems: Mapping[str, str], **content: Any) -> str:
         "p": p_in_words,
         "in_words": difference_in_words,
         "verdict": verdict,
+        "tuning_in_words": tuning_in_words,
+        "gap_cells": gap_cells,
+        "intervals_note": intervals_note,
+        "speed_note": speed_note,
+        "stages_in_words": stages_in_words,
+        "training_note": training_note,
         "unbroken": lambda text: text.replace(" %", "\N{NO-BREAK SPACE}%"),
         "yaml": lambda settings: OmegaConf.to_yaml(OmegaConf.create(settings)),
         "error_kinds": _error_kinds,
     }
     environment.filters |= filters
     colours = {name: f"var(--{colour})" for name, colour in system_colours(systems).items()}
+    colours["mean_single"] = "var(--member)"
     style = {"light": Markup(variables(LIGHT)), "dark": Markup(variables(DARK))}
     return environment.get_template(template).render(colours=colours, **style, **content)
 

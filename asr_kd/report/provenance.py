@@ -1,15 +1,18 @@
 """Where a report comes from: versions, settings, inputs, command, durations."""
 
+import hashlib
 import json
 import platform
 import shlex
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import asr_kd
 from asr_kd import __version__
 from asr_kd.artifacts import finished
 from asr_kd.config import Config
@@ -18,6 +21,7 @@ from asr_kd.distillation.weights import weights_folder
 from asr_kd.layout import sets_folder, targets_folder, transfer_folders
 from asr_kd.report.results import Results
 
+_SOURCES = (".py", ".json", ".html", ".css", ".js")
 _PACKAGES = (
     "numpy",
     "scipy",
@@ -36,18 +40,40 @@ def provenance(config: Config, work: Path, results: Results) -> dict[str, Any]:
     """Everything needed to say what made a report, and to make it again."""
     seconds = stage_seconds(work / "stages.jsonl", config)
     return {
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command(sys.argv),
         "written": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "seconds": sum(seconds.values()),
         "stage_seconds": seconds,
+        "code": code_digest(Path(asr_kd.__file__).parent),
         "versions": {"asr_kd": __version__, "python": platform.python_version(), **_versions()},
         "settings": asdict(config),
         "fingerprints": _fingerprints(config, work, results),
     }
 
 
+def command(arguments: Sequence[str]) -> str:
+    """What to type for these arguments of a process."""
+    program = Path(arguments[0])
+    # `python -m` puts the file that it runs in the first place.
+    name = f"python -m {program.parent.name}" if program.name == "__main__.py" else shlex.quote(program.name)
+    return " ".join([name, *map(shlex.quote, arguments[1:])])
+
+
+def code_digest(package: Path) -> str:
+    """The first 12 hex digits of a SHA-256 of all source files of a package, with their paths.
+
+    A version stays the same while code changes; this does not.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*"), key=lambda path: path.relative_to(package).as_posix()):
+        if path.is_file() and path.suffix in _SOURCES:
+            content = path.read_bytes()
+            digest.update(f"{path.relative_to(package).as_posix()}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()[:12]
+
+
 def stage_seconds(path: Path, config: Config) -> dict[str, float]:
-    """How long each stage took with today's settings: the longest of its runs in ``stages.jsonl``.
+    """How long each stage took with today's settings, in their order: the longest of its runs in `path`.
 
     Not their sum: a run that finds the stage up to date takes a moment, and one that makes everything again,
     because what it reads has changed, replaces the work of those before it. A run that was interrupted has no
@@ -65,7 +91,7 @@ def stage_seconds(path: Path, config: Config) -> dict[str, float]:
             # Lines of earlier versions may know other stages, and not the settings.
             if stage in settings and entry.get("settings") == settings[stage]:
                 seconds[stage] = max(seconds.get(stage, 0.0), entry["seconds"])
-    return seconds
+    return {stage: seconds[stage] for stage in STAGES if stage in seconds}
 
 
 def _versions() -> dict[str, str]:

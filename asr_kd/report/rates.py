@@ -1,5 +1,6 @@
 """Word error rates with their intervals, for ``report.json``."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -7,42 +8,47 @@ import numpy as np
 from asr_kd.report.results import PARTS, Decoded, Results
 from asr_kd.scoring.words import out_of_vocabulary
 from asr_kd.seeding import generator
-from asr_kd.significance.bootstrap import Interval, bootstrap_rates, gap_closed_interval, interval
+from asr_kd.significance.bootstrap import Interval, gap_closed_interval
+from asr_kd.significance.comparison import BY_SPEAKER, BY_UTTERANCE, rate_intervals
 
 _OTHERS = ("utterances", "not_final")
 FRAME_MEASURES = {"frame_accuracy": True, "cross_entropy": False}  # whether more is better
 
 
 def error_rates(seed: int, results: Results, lm: str) -> dict[str, dict[str, Any]]:
-    """By system (and ``mean_single``) and part: WER, counts, interval, words outside the vocabulary."""
+    """By system (and ``mean_single``) and part: WER, counts, intervals, words outside the vocabulary."""
     entries = results.decoded[lm]
-    names = [entry.system.name for entry in entries]
-    rates: dict[str, dict[str, Any]] = {name: {} for name in (*names, "mean_single")}
-    for part in PARTS:
-        test_set = results.test_sets[part]
-        by = test_set.by
-        words = test_set.units(test_set.words, by)
-        errors = test_set.units(np.stack([entry.errors(part) for entry in entries], axis=1), by)
-        samples = bootstrap_rates(errors, words, generator(seed, "report", lm, part))
-        for place, entry in enumerate(entries):
-            counts = _counts(entry, part)
-            found = interval(counts["wer"], samples[:, place], len(words))
+    rates: dict[str, dict[str, Any]] = {}
+    for entry in entries:
+        rates[entry.system.name] = {}
+        for part in PARTS:
             known = out_of_vocabulary(entry.alignments[part].values(), results.vocabulary[lm])
-            rates[entry.system.name][part] = counts | {
-                "interval": interval_json(found, by=by),
+            rates[entry.system.name][part] = {
+                **_counts(entry, part),
+                **_intervals(seed, results, part, entry.errors(part)),
                 "out_of_vocabulary": known.to_json(),
             }
-        members = errors[:, results.members]
-        mean = float(members.sum() / members.shape[1])
-        wer = mean / float(words.sum())
-        found = interval(wer, samples[:, results.members].mean(axis=1), len(words))
+    rates["mean_single"] = {}
+    for part in PARTS:
+        members = np.stack([entries[place].errors(part) for place in results.members])
+        words = int(results.test_sets[part].words.sum())
+        errors = float(members.sum() / len(members))
         rates["mean_single"][part] = {
-            "wer": wer,
-            "errors": mean,
-            "words": int(words.sum()),
-            "interval": interval_json(found, by=by),
+            "wer": errors / words,
+            "errors": errors,
+            "words": words,
+            **_intervals(seed, results, part, members.sum(axis=0), len(members)),
         }
     return rates
+
+
+def _intervals(
+    seed: int, results: Results, part: str, errors: np.ndarray, systems: int = 1
+) -> dict[str, dict[str, Any] | None]:
+    # Of the seed and the part alone: the same errors have the same interval, whatever else was decoded.
+    random = generator(seed, "report", "wer", part)
+    test_set = results.test_sets[part]
+    return intervals_json(test_set.by, rate_intervals(test_set, errors, random, systems))
 
 
 def _counts(entry: Decoded, part: str) -> dict[str, Any]:
@@ -72,10 +78,9 @@ def gaps(seed: int, results: Results, single: dict[str, Any]) -> dict[str, dict[
     ensembles = results.of_kind("ensemble")
     if not ensembles:
         nothing = dict.fromkeys(FRAME_MEASURES)
-        return {
-            student.system.name: {**nothing, "intervals": dict(nothing)}
-            for student in results.of_kind("student")
-        }
+        either = {"by": results.test_sets["test"].by, "by_utterance": None, "by_speaker": None}
+        unknown = {**nothing, "intervals": nothing, **either}
+        return {student.system.name: unknown for student in results.of_kind("student")}
     ensemble = ensembles[0]
     return {
         student.system.name: {
@@ -88,7 +93,7 @@ def gaps(seed: int, results: Results, single: dict[str, Any]) -> dict[str, dict[
                 )
                 for name, more_is_better in FRAME_MEASURES.items()
             },
-            "intervals": _gap_intervals(seed, results, student, ensemble),
+            **_gap_intervals(seed, results, student, ensemble),
         }
         for student in results.of_kind("student")
     }
@@ -104,16 +109,26 @@ def gap_closed(
     return (student - single) / (ensemble - single) if gain > 0 else None
 
 
-def _gap_intervals(
-    seed: int, results: Results, student: Decoded, ensemble: Decoded
+def _gap_intervals(seed: int, results: Results, student: Decoded, ensemble: Decoded) -> dict[str, Any]:
+    """``intervals`` by the unit of the test set, and by either unit; None where there is but one of it."""
+    test_set = results.test_sets["test"]
+    found = {
+        unit: _gap_intervals_by(unit, seed, results, student, ensemble) if count > 1 else None
+        for unit, count in ((BY_UTTERANCE, len(test_set.words)), (BY_SPEAKER, test_set.speaker_count))
+    }
+    either = {f"by_{unit}": intervals for unit, intervals in found.items()}
+    return {"by": test_set.by, "intervals": found[test_set.by] or dict.fromkeys(FRAME_MEASURES), **either}
+
+
+def _gap_intervals_by(
+    by: str, seed: int, results: Results, student: Decoded, ensemble: Decoded
 ) -> dict[str, dict[str, Any] | None]:
     members = [results.headline[place].frame_counts("test") for place in results.members]
-    test_set = results.test_sets["test"]
     found: dict[str, dict[str, Any] | None] = {}
     counts = [student.frame_counts("test"), ensemble.frame_counts("test"), *members]
     if any(one is None for one in counts):
         return dict.fromkeys(FRAME_MEASURES)
-    by_unit = [test_set.units(np.asarray(one), test_set.by) for one in counts]
+    by_unit = [results.test_sets["test"].units(np.asarray(one), by) for one in counts]
     single = np.mean(by_unit[2:], axis=0)
     # Smaller is better: wrong frames, summed cross entropy.
     losses = {"frame_accuracy": np.array([1, -1, 0]), "cross_entropy": np.array([0, 0, 1])}
@@ -127,6 +142,12 @@ def _gap_intervals(
         )
         found[name] = interval_json(closed)
     return found
+
+
+def intervals_json(by: str, found: Mapping[str, Interval | None]) -> dict[str, dict[str, Any] | None]:
+    """The interval of a WER by the unit that its test set is resampled by, and by either unit."""
+    either = {f"by_{unit}": interval_json(around) for unit, around in found.items()}
+    return {"interval": interval_json(found[by], by=by), **either}
 
 
 def interval_json(found: Interval | None, **further: Any) -> dict[str, Any] | None:

@@ -22,7 +22,7 @@ from asr_kd.report.figures import CONFUSED_PHONES, CURVES, DIFFERENCES
 from asr_kd.report.page import changed_utterances
 from asr_kd.report.page import render as render_page
 from asr_kd.report.results import Decoded, Results
-from asr_kd.report.spectrogram import spectrogram
+from asr_kd.report.spectrogram import SECONDS_SHOWN, spectrogram
 from asr_kd.report.theme import inline_svg
 
 PART = "test"
@@ -49,7 +49,8 @@ def render(
         model: for the times of words, from `alignment_model`.
     """
     systems = {system["name"]: system["kind"] for system in report["systems"]}
-    compared = {entry.system.name: entry.alignments[PART] for entry in side_by_side(results)}
+    shown = side_by_side(results)
+    compared = {entry.system.name: entry.alignments[PART] for entry in shown}
     speakers = {utterance.id: utterance.speaker for utterance in results.utterances[PART]}
     students = [name for name, kind in systems.items() if kind == "student"]
     return render_page(
@@ -62,6 +63,7 @@ def render(
         by=results.test_sets[PART].by,
         timed=any("rtf" in system for system in report["systems"]),
         compared=list(compared),
+        typical=shown[0].system.name,
         figures={
             caption: Markup(inline_svg(figure, name, caption)) for caption, (name, figure) in drawn.items()
         },
@@ -71,12 +73,14 @@ def render(
         speakers=speaker_rows(report),
         speakers_shown=SPEAKERS,
         utterances=changed_utterances(compared, speakers, _Pictures(config, work, results, model)),
+        spectrograms=SPECTROGRAMS,
+        seconds_shown=f"{SECONDS_SHOWN:g}",
         senone=_senone_names(model),
     )
 
 
 def side_by_side(results: Results) -> list[Decoded]:
-    """What utterances are compared by: a typical member, the ensemble and the students."""
+    """What utterances are compared by: the member with the median errors, the ensemble and the students."""
     members = sorted(results.of_kind("member"), key=lambda entry: entry.errors(PART).sum())
     typical = members[(len(members) - 1) // 2]
     return [typical, *results.of_kind("ensemble"), *results.of_kind("student")]

@@ -65,6 +65,7 @@ class Results:
         utterances: of every part, in the order of its manifest.
         vocabulary: the words that can be recognised, by language model.
         bench: rows of ``bench.json`` by system, of those whose decoding is still the one that was measured.
+        measured_on: what else ``bench.json`` says: processor, threads, audio; None where there are no rows.
     """
 
     lm: str
@@ -72,6 +73,7 @@ class Results:
     utterances: dict[str, list[Utterance]]
     vocabulary: dict[str, frozenset[str]]
     bench: dict[str, dict[str, Any]]
+    measured_on: dict[str, Any] | None
 
     @property
     def headline(self) -> list[Decoded]:
@@ -130,12 +132,14 @@ def load_results(config: Config, work: Path) -> Results:
         for lm in config.lms
     }
     lm = headline_lm(config)
+    measured_on, rows = _load_bench(work / "bench", decoded[lm])
     return Results(
         lm,
         decoded,
         manifests,
         {name: frozenset(read_words(work / "align" / f"graph-{name}").values()) for name in config.lms},
-        _load_bench(work / "bench", decoded[lm]),
+        rows,
+        measured_on if rows else None,
     )
 
 
@@ -152,13 +156,14 @@ def _load_decoded(folder: Path, system: System, references: dict[str, dict[str, 
     )
 
 
-def _load_bench(folder: Path, decoded: list[Decoded]) -> dict[str, dict[str, Any]]:
+def _load_bench(folder: Path, decoded: list[Decoded]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     path = folder / "bench.json"
     if not path.is_file():
-        return {}
-    rows = {row["system"]: row for row in json.loads(path.read_text(encoding="utf-8"))["systems"]}
+        return {}, {}
+    content = json.loads(path.read_text(encoding="utf-8"))
+    rows = {row["system"]: row for row in content.pop("systems")}
     # A speed counts only beside the WER of the very same system: decoded anew, measured anew.
-    return {
+    return content, {
         entry.system.name: rows[entry.system.name]
         for entry in decoded
         if entry.system.name in rows and rows[entry.system.name]["decoding"] == entry.artifact.digest

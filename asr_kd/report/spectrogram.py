@@ -1,6 +1,7 @@
 """A spectrogram of an utterance with the times of its words."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import librosa
 import matplotlib as mpl
@@ -16,6 +17,21 @@ WINDOW_SECONDS = 0.032
 PIXELS_PER_INCH = 72
 SECONDS_SHOWN = 16.0  # of a longer utterance the beginning
 _DYNAMIC_RANGE = 70.0  # decibels
+_MARGINS = 0.6  # inches beside the picture
+_INCHES_A_SECOND = 1.4, 4.0  # as wide as the words need, between these
+_INCHES_A_CHARACTER = 0.09  # of a word's lettering, at most
+_ROWS = 2  # of words above the picture
+_ROW_HEIGHT = 11  # in mel bins
+
+
+@dataclass(frozen=True)
+class _Label:
+    """A word with its time in seconds, and the row that it is written in, from below."""
+
+    word: str
+    start: float
+    end: float
+    row: int
 
 
 def spectrogram(
@@ -39,9 +55,11 @@ def spectrogram(
     )
     decibels = librosa.power_to_db(energies, ref=np.max, top_db=_DYNAMIC_RANGE)
     seconds = len(shown) / sample_rate
+    inches, labels = _lay_out([word for word in words if word.start * frame_seconds < seconds], frame_seconds)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(max(5.0, 1.4 * seconds), 1.9), dpi=PIXELS_PER_INCH)
-        axes = figure.add_axes((0.075, 0.22, 0.895, 0.6))
+        width = max(5.0, inches * seconds + _MARGINS)
+        figure = Figure(figsize=(width, 2.1), dpi=PIXELS_PER_INCH)
+        axes = figure.add_axes((0.4 / width, 0.2, 1 - _MARGINS / width, 0.54))
         axes.imshow(
             decibels,
             origin="lower",
@@ -52,16 +70,36 @@ def spectrogram(
         )
         axes.set_yticks(_mel_places(sample_rate), ["1", "4"])
         axes.set_ylabel("kHz")
-        for time in words:
-            # Apart from its neighbours by a frame on both sides.
-            start, end = (time.start + 1) * frame_seconds, (time.end - 1) * frame_seconds
-            if start < seconds:
-                (line,) = axes.plot([start, end], [MEL_BINS + 2] * 2, color=LIGHT["muted"], linewidth=1.5)
-                line.set_clip_on(False)
-                axes.text((start + end) / 2, MEL_BINS + 5, time.word, ha="center", fontsize=8)
+        for label in labels:
+            (line,) = axes.plot([label.start, label.end], [MEL_BINS + 2] * 2, color=LIGHT["muted"], lw=1.5)
+            line.set_clip_on(False)
+            height = MEL_BINS + 5 + _ROW_HEIGHT * label.row
+            axes.text((label.start + label.end) / 2, height, label.word, ha="center", fontsize=8)
         axes.set_xlim(0, seconds)
-        axes.set_xlabel("seconds", labelpad=1)
+        whole = len(waveform) / sample_rate
+        axes.set_xlabel("seconds" + (f", the first of {whole:.1f}" if whole > seconds else ""), labelpad=1)
     return figure
+
+
+def _lay_out(words: Sequence[WordTime], frame_seconds: float) -> tuple[float, list[_Label]]:
+    """Inches a second, and a row for every word, so that no word runs into its neighbour."""
+    narrow, wide = _INCHES_A_SECOND
+    labels: list[_Label] = []
+    for inches in np.linspace(narrow, wide, 14):
+        ends, fits = [-np.inf] * _ROWS, True
+        labels = []
+        for word in words:
+            # Apart from its neighbours by a frame on both sides.
+            start, end = (word.start + 1) * frame_seconds, (word.end - 1) * frame_seconds
+            half = _INCHES_A_CHARACTER * (len(word.word) + 1) / 2 / inches
+            left = (start + end) / 2 - half
+            row = next((row for row in range(_ROWS) if ends[row] <= left), int(np.argmin(ends)))
+            fits &= bool(ends[row] <= left)
+            ends[row] = left + 2 * half
+            labels.append(_Label(word.word, start, end, row))
+        if fits:
+            break
+    return float(inches), labels
 
 
 def _mel_places(sample_rate: int) -> list[float]:

@@ -65,7 +65,7 @@ class Comparison:
         improvement: the probability that the system is better (Bisani and Ney 2004).
         p: of the sign-flip test, two-sided.
         detectable: the smallest true difference that a test like this finds four times out of five.
-        matched_pairs: MAPSSWE; None where the baseline is no single system.
+        matched_pairs: MAPSSWE; None where one of the two is no single system.
     """
 
     by: str
@@ -83,11 +83,35 @@ class Comparison:
         return not self.difference.holds_zero
 
 
+def rate_intervals(
+    test_set: TestSet, errors: np.ndarray, generator: np.random.Generator, systems: int = 1
+) -> dict[str, Interval | None]:
+    """The WER of a system with an interval by either unit, which no other system has a part in.
+
+    Args:
+        test_set: what was recognised.
+        errors: ``(utterances,)`` int64; of several systems their sum.
+        generator: where the draws come from; the same one gives the same errors the same interval.
+        systems: of how many the rate is the mean.
+
+    Returns:
+        By unit; None where there is but one of it.
+    """
+    value = float(errors.sum() / systems / test_set.words.sum())
+    found = {}
+    for by in (BY_UTTERANCE, BY_SPEAKER):
+        words = test_set.units(test_set.words, by)
+        rates = bootstrap_rates(test_set.units(errors[:, None], by), words, generator)[:, 0] / systems
+        found[by] = interval(value, rates, len(words))
+    return found
+
+
 def compare(
     test_set: TestSet,
     errors: np.ndarray,
     baseline: np.ndarray,
     generator: np.random.Generator,
+    systems: int = 1,
     baseline_systems: int = 1,
     slots: tuple[Sequence[np.ndarray], Sequence[np.ndarray]] | None = None,
 ) -> Comparison | None:
@@ -95,22 +119,24 @@ def compare(
 
     Args:
         test_set: what both recognised.
-        errors: ``(utterances,)`` int64, of the system.
+        errors: ``(utterances,)`` int64, of the system; of several their sum.
         baseline: ``(utterances,)`` int64, of the baseline; of several systems their sum.
         generator: where the draws come from.
-        baseline_systems: of how many systems the baseline is the mean.
+        systems: of how many the first is the mean.
+        baseline_systems: of how many the baseline is the mean.
         slots: errors in their places, of the system and of the baseline, for MAPSSWE.
 
     Returns:
         None where there is but one utterance: nothing can be resampled, and no sign flipped.
     """
     # Times the number of systems: whole numbers, and the same tests.
-    scaled = np.stack([errors * baseline_systems, baseline], axis=1)
-    value = float((scaled[:, 0].sum() - scaled[:, 1].sum()) / baseline_systems / test_set.words.sum())
+    scale = systems * baseline_systems
+    scaled = np.stack([errors * baseline_systems, baseline * systems], axis=1)
+    value = float((scaled[:, 0].sum() - scaled[:, 1].sum()) / scale / test_set.words.sum())
     found: dict[str, tuple[Interval, np.ndarray]] = {}
     for by in (BY_UTTERANCE, BY_SPEAKER):
         words = test_set.units(test_set.words, by)
-        rates = bootstrap_rates(test_set.units(scaled, by), words, generator) / baseline_systems
+        rates = bootstrap_rates(test_set.units(scaled, by), words, generator) / scale
         samples = rates[:, 0] - rates[:, 1]
         if around := interval(value, samples, len(words)):
             found[by] = around, samples

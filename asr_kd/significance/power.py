@@ -44,8 +44,9 @@ def cautions(utterances: int, speakers: int | None, segments: int | None = None)
         )
     elif speakers < FEW_SPEAKERS:
         found.append(
-            f"Only {speakers} speakers (fewer than {FEW_SPEAKERS}): utterances are resampled instead, so "
-            "the intervals hold for these speakers and say little about others."
+            f"Only {speakers} speakers (fewer than {FEW_SPEAKERS}): intervals by utterance and p values hold "
+            "for these speakers and say little about others; intervals by speaker are rough. What is said in "
+            "words takes the wider interval."
         )
     if utterances == 1:
         found.append(

@@ -248,6 +248,7 @@ def _pareto(config: Config, work: Path, lm: str, rows: Sequence[dict[str, Any]])
                 "parameters": known["parameters"],
                 "bytes": _stored_bytes(system),
                 "wer": test["wer"],
+                "words": test["words"],
                 "frame_accuracy": test["frame_accuracy"],
                 "cross_entropy": test["cross_entropy"],
                 "deployed_rtf": deployed["rtf"]["total"]["median"] if deployed else None,

@@ -101,15 +101,23 @@ def test_summary() -> None:
 
 def test_table_and_picture_show_every_system(tmp_path: Path) -> None:
     point = {"kind": "student", "parameters": 1000, "bytes": 4000, "wer": 0.05, "frame_accuracy": None}
-    point |= {"cross_entropy": None, "torch_rtf": 0.01, "deployed_rtf": None, "deployed_wer": None}
+    point |= {
+        "words": 773,
+        "cross_entropy": None,
+        "torch_rtf": 0.01,
+        "deployed_rtf": None,
+        "deployed_wer": None,
+    }
     points = [{**point, "system": "pupil"}, {**point, "system": "tiny", "kind": "int8", "cross_entropy": 1.5}]
-    row = {"system": "tiny", "threads": 1, "wer": 0.06} | summarise(
+    row = {"system": "tiny", "threads": 1, "wer": 0.06, "words": 352} | summarise(
         Measured([], [(0.01, 0.005, 0.004)], [0.1], [0.02])
     )
     machine = {"processor": "P", "architecture": "x", "cores": 2, "load_average": 0.5, "measured": "now"}
     content = {"pareto": points, "systems": [row], "machine": machine | {"versions": {"python": "3"}}}
     content |= {"utterances": 1, "part": "test", "audio_seconds": 10.0, "lm": "bigram", "passes": 1}
     text = render_pareto(content)
+    # Of unequal parts of test.
+    assert "| WER %, 773 words |" in text and "| WER % as shipped, 352 words |" in text
     assert "| pupil | 1,000 | 4,000 | - | - | 5.00 | 0.0100 | - | - |" in text
     assert "| tiny | 1 | 6.00 | 0.0100 (0.0100 - 0.0100) | 100 | 0.0050 | 0.0040 | 100 / 100 / 100 |" in text
     draw_pareto(tmp_path / "pareto.png", points)

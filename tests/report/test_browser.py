@@ -92,7 +92,7 @@ def test_sorts_by_a_column_up_and_down(browser: Any, report: Path) -> None:
     button = table.get_by_role("button", name=re.compile("errors"))
 
     def column() -> list[float]:
-        cells = table.locator("tbody td:nth-child(4)").all_inner_texts()
+        cells = table.locator("tbody td:nth-child(5)").all_inner_texts()
         return [float(cell) for cell in cells]
 
     button.click()
@@ -100,6 +100,26 @@ def test_sorts_by_a_column_up_and_down(browser: Any, report: Path) -> None:
     assert table.locator("th[aria-sort=ascending]").count() == 1
     button.click()
     assert column() == sorted(column(), reverse=True)
+
+
+def test_comparisons_fit_a_desktop(browser: Any, report: Path) -> None:
+    tables = Visit(browser, report).page.locator("#comparisons .scroll")
+    assert tables.count() == 3
+    for table in tables.all():
+        assert table.evaluate("(table) => table.scrollWidth <= table.clientWidth")
+
+
+def test_intervals_are_sorted_by_their_low_ends(browser: Any, report: Path) -> None:
+    page = Visit(browser, report).page
+    for section in ("systems", "comparisons"):
+        table = page.locator(f"#{section} table.sortable").first
+        for title in ("95 % by utterance", "95 % by speaker"):
+            button = table.get_by_role("button", name=re.compile(title))
+            place = button.evaluate("(button) => button.closest('th').cellIndex") + 1
+            button.click()
+            cells = table.locator(f"tbody td:nth-child({place})").all_inner_texts()
+            lows = [float(re.split(" [–…] ", cell)[0]) for cell in cells]
+            assert lows == sorted(lows)
 
 
 def test_filters_utterances_by_system_and_kind_of_error(browser: Any, report: Path) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from asr_kd.hmm.word_times import WordTime
 from asr_kd.report.figures import alike_together, apart, figures, write_pictures
@@ -13,7 +14,8 @@ from asr_kd.report.theme import LIGHT, inline_svg
 
 def system(name: str, kind: str, wer: float) -> dict[str, Any]:
     interval = {"low": wer - 0.01, "high": wer + 0.01}
-    metrics = {"wer": wer, "interval": interval, "frame_accuracy": 0.6}
+    units = {"interval": interval, "by_utterance": interval, "by_speaker": None}
+    metrics = {"wer": wer, **units, "frame_accuracy": 0.6}
     return {"name": name, "kind": kind, "metrics": {"test": metrics}, "rtf": {"total": 0.01}}
 
 
@@ -32,6 +34,7 @@ def report() -> dict[str, Any]:
     ]
     difference = {"value": 0.01, "low": 0.005, "high": 0.015}
     pair = {"system": "warm", "baseline": "ensemble", "difference": difference, "distinguishable": True}
+    pair |= {"by": "utterance", "by_utterance": difference, "by_speaker": {"low": 0.001, "high": 0.03}}
     return {
         "lm": "bigram",
         "comparisons": [],
@@ -47,7 +50,8 @@ def report() -> dict[str, Any]:
             system("control", "student", 0.068),
         ],
         "mean_single": {"metrics": {"test": {"wer": 0.07}}},
-        "provenance": {"settings": {"distill": {"students": students}, "bench": {"threads": 1}}},
+        "bench": {"processor": "a processor", "threads": 1},
+        "provenance": {"settings": {"distill": {"students": students}}},
     }
 
 
@@ -89,6 +93,10 @@ def test_what_is_clear_is_filled(report: dict[str, Any]) -> None:
     assert [line.get_xdata()[0] for line in points] == pytest.approx([1.0, 1.0])
     assert [line.get_markerfacecolor() == "none" for line in points] == [False, True]
     assert [text.get_text() for text in axes.get_yticklabels()] == ["warm", "hot"]
+    lines = {
+        line.get_linewidth(): list(line.get_xdata()) for line in axes.lines if len(line.get_xdata()) == 2
+    }
+    assert lines[3] == pytest.approx([0.5, 1.5]) and lines[1] == pytest.approx([0.1, 3.0])
 
 
 def test_names_of_equally_fast_systems_do_not_overlap(report: dict[str, Any]) -> None:
@@ -132,4 +140,22 @@ def test_of_a_long_utterance_only_the_beginning_is_shown() -> None:
     waveform = np.zeros(30 * 8000, dtype=np.float32)
     figure = spectrogram(waveform, 8000, [WordTime("LATE", 2000, 2100)], 0.01)
     assert figure.axes[0].get_xlim() == (0, 16)
+    assert figure.axes[0].get_xlabel() == "seconds, the first of 30.0"
     assert not figure.axes[0].texts
+
+
+def test_words_of_fast_speech_do_not_overlap() -> None:
+    text = "IT WAS A DAY MADE FOR ONLY THE FEW IN THE VALLEY OF THE INNUMERABLE ONES"
+    said = text.split()
+    words, start = [], 5
+    for word in said:
+        frames = 4 + 2 * len(word)  # much less than its lettering takes
+        words.append(WordTime(word, start, start + frames))
+        start += frames
+    figure = spectrogram(np.zeros(80 * (start + 5), dtype=np.float32), 8000, words, 0.01)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    boxes = [text.get_window_extent(renderer) for text in figure.axes[0].texts]
+    assert len(boxes) == len(said)
+    assert not any(one.overlaps(other) for place, one in enumerate(boxes) for other in boxes[:place])
+    # Inside the picture.
+    assert all(box.y1 < figure.bbox.height for box in boxes)

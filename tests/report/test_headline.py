@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from asr_kd.report.headline import answer, sentences, verdict
+from asr_kd.report.headline import answer, difference_in_words, sentences, tuning_in_words, verdict
 
 NOT_CLEAR = {"frame_accuracy": -34.0, "cross_entropy": 2.0, "intervals": {"frame_accuracy": None}}
 
@@ -12,11 +12,18 @@ def gap(value: float, low: float, high: float) -> dict[str, Any]:
 
 
 def pair(
-    baseline: str, value: float, detectable: float, system: str = "student", p_holm: float = 0.01
+    baseline: str,
+    value: float,
+    detectable: float,
+    system: str = "student",
+    p_holm: float = 0.01,
+    by_speaker: tuple[float, float] | None = None,
 ) -> dict[str, Any]:
     return {
         "system": system,
         "baseline": baseline,
+        "by": "utterance",
+        "by_speaker": by_speaker and dict(zip(("low", "high"), by_speaker, strict=True)),
         "difference": {"value": value, "low": value - 0.01, "high": value + 0.01},
         "distinguishable": abs(value) > 0.01,
         "p_holm": p_holm,
@@ -43,6 +50,7 @@ def make_report(
         "gap_closed": gaps,
         "comparisons": comparisons,
         "pairs": pairs,
+        "against_gmm": [],
         "provenance": {"settings": {"distill": {"students": students}}},
     }
 
@@ -95,6 +103,21 @@ def test_an_ensemble_that_gains_nothing_in_words_is_named() -> None:
     )
 
 
+def test_a_network_that_is_worse_than_the_gmm_is_named() -> None:
+    report = make_report({"student": NOT_CLEAR}, [], [pair("ensemble", 0.0, 0.01)])
+    report["against_gmm"] = [
+        pair("gmm", -0.02, 0.01, "mean_single"),
+        pair("gmm", -0.05, 0.01, "member-0"),
+        pair("gmm", -0.005, 0.01, "member-1"),
+        pair("gmm", 0.004, 0.01, "member-2"),
+    ]
+    assert sentences(report)[1] == (
+        "The WER of the mean single network is 2.0 points below the gmm's, interval -3.0 to -1.0: "
+        "distinguishable; of 3 further systems 1 is distinguishably below it, and not below it at all is "
+        "member-2."
+    )
+
+
 def test_one_utterance_has_a_rate_and_no_verdict() -> None:
     report = make_report({"student": NOT_CLEAR}, [], [])
     assert sentences(report) == ["The WER of the student is 5.0 %; it has 20 % of the ensemble's parameters."]
@@ -111,6 +134,29 @@ def test_one_utterance_has_a_rate_and_no_verdict() -> None:
 )
 def test_a_verdict_is_corrected(value: float, p_holm: float, expected: str) -> None:
     assert verdict(pair("ensemble", value, 0.01, p_holm=p_holm)) == expected
+
+
+def test_few_speakers_are_asked_too() -> None:
+    """What utterances tell apart, speakers must as well; the wider interval is the one in words."""
+    wide = pair("ensemble", 0.02, 0.01, by_speaker=(-0.004, 0.05))
+    assert verdict(wide) == "distinguishable for these speakers, not by speaker"
+    assert "interval -0.4 to 5.0" in difference_in_words(wide)
+    assert verdict(wide | {"by_speaker": {"low": 0.001, "high": 0.05}}) == "distinguishable"
+    # Enough speakers are the unit themselves.
+    assert verdict(wide | {"by": "speaker"}) == "distinguishable"
+    kept = gap(1.0, 0.8, 1.2) | {
+        "by": "utterance",
+        "by_speaker": {"frame_accuracy": {"low": 0.5, "high": 1.1}},
+    }
+    report = make_report({"student": kept}, [], [pair("ensemble", 0.0, 0.01, by_speaker=(-0.02, 0.005))])
+    assert answer(report) == [
+        "Words: no loss that 1,234 words can show, and at most 1.0 points of WER against the ensemble "
+        "(95 % interval, the wider of those by utterance and by speaker).",
+        "Frames: no clear loss; 50 to 120 % of the ensemble's gain in accuracy is kept.",
+    ]
+    assert "keeps 100 % (50 to 120 %)" in sentences(report)[0]
+    kept["by_speaker"]["frame_accuracy"] = None
+    assert len(answer(report)) == 1
 
 
 @pytest.mark.parametrize(
@@ -146,8 +192,16 @@ def test_a_verdict_is_corrected(value: float, p_holm: float, expected: str) -> N
             pair("ensemble", 0.03, 0.01, p_holm=0.2),
             NOT_CLEAR,
             [
-                "Words: no loss that 1,234 words can show, and at most 4.0 points of WER against the "
-                "ensemble (95 % interval)."
+                "Words: a loss of 2.0 to 4.0 points of WER against the ensemble that does not survive the "
+                "correction for all comparisons."
+            ],
+        ),
+        (
+            pair("ensemble", 0.03, 0.01, by_speaker=(-0.01, 0.06)),
+            NOT_CLEAR,
+            [
+                "Words: a loss of 2.0 to 4.0 points of WER against the ensemble that does not hold with "
+                "speakers resampled."
             ],
         ),
         (
@@ -159,6 +213,25 @@ def test_a_verdict_is_corrected(value: float, p_holm: float, expected: str) -> N
 )
 def test_did_we_lose_anything(difference: dict[str, Any], kept: dict[str, Any], expected: list[str]) -> None:
     assert answer(make_report({"student": kept}, [], [difference])) == expected
+
+
+@pytest.mark.parametrize(
+    ("scales", "beams", "expected"),
+    [
+        ([0.1, 0.2], [9.0, 10.0], "Acoustic scale and beam were tuned on dev for each system and frozen; "),
+        (
+            [0.1, 0.2],
+            [12.0],
+            "Acoustic scale was tuned on dev for each system and frozen; beam 12 given for all systems; ",
+        ),
+        ([0.1], [12.0], "Acoustic scale 0.1 and beam 12 given for all systems; "),
+    ],
+)
+def test_what_was_tuned_follows_from_the_settings(
+    scales: list[float], beams: list[float], expected: str
+) -> None:
+    said = tuning_in_words({"acoustic_scales": scales, "beams": beams})
+    assert said == expected + "test was decoded once."
 
 
 def test_controls_answer_nothing() -> None:

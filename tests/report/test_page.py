@@ -29,7 +29,7 @@ def compare_page(name: str) -> str:
     hypotheses = {"base": {"u": [name, "C"], "v": ["A"]}, name: {"u": ["A", "B"], "v": ["A", "A"]}}
     alignments = {system: align_words(references, own) for system, own in hypotheses.items()}
     difference = {"value": 0.1, "low": -0.1, "high": 0.3}
-    system = {"wer": 0.5, "interval": {"low": 0.1, "high": 0.9}, "errors": 2}
+    system = {"wer": 0.5, "by_utterance": {"low": 0.1, "high": 0.9}, "by_speaker": None, "errors": 2}
     kinds = {"substitutions": 1, "deletions": 1, "insertions": 0}
     content = {
         "words": 3,
@@ -47,6 +47,8 @@ def compare_page(name: str) -> str:
                 "errors": 2,
                 "baseline_errors": 1,
                 "difference": difference,
+                "by_utterance": difference,
+                "by_speaker": None,
                 "improvement": 0.3,
                 "p": 0.5,
                 "p_holm": 0.5,
@@ -79,6 +81,12 @@ def test_nothing_is_fetched() -> None:
             value = attributes.get(key) or ""
             assert value.startswith(("#", "data:")) or not value, f"<{tag} {key}={value}>"
     assert not re.findall(r"url\((?!#)|@import", page)
+
+
+def test_a_comparison_has_its_errors_in_one_cell() -> None:
+    page = compare_page("mine")
+    assert '<td data-value="2">2 : 1</td>' in page
+    assert '<td data-value="0.5">0.500 (0.500)</td>' in page
 
 
 def test_both_schemes_have_every_colour() -> None:

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from importlib.resources import files
@@ -10,10 +11,10 @@ import pytest
 
 from asr_kd import artifacts
 from asr_kd.config import Config, TeacherConfig, ViewConfig
-from asr_kd.config.schema import QuantiseConfig
+from asr_kd.config.schema import PruneConfig, QuantiseConfig
 from asr_kd.config.stages import stage_settings
 from asr_kd.errors import AsrKdError
-from asr_kd.report import breakdown, rates, write
+from asr_kd.report import breakdown, markdown, provenance, rates, write
 from asr_kd.report.results import load_results
 from asr_kd.significance import comparison
 from tests.report.decodings import write_decodings
@@ -21,6 +22,15 @@ from tests.work_folder import make_model, make_work
 
 # Of the eight utterances of test, how many lose a word.
 WRONG = {"gmm": 7, "member-0": 5, "member-1": 3, "ensemble": 2, "student": 4}
+
+MEASURED_ON = {
+    "processor": "Some CPU",
+    "machine": "x86_64",
+    "threads": 1,
+    "passes": 5,
+    "utterances": 8,
+    "audio_seconds": 12.3,
+}
 
 
 @pytest.fixture
@@ -50,7 +60,7 @@ def write_bench(work: Path, decoding: str, system: str = "student") -> None:
     alike = ["member-1"] if system == "member-0" else []
     row = {"system": system, "decoding": decoding, "rtf": rtf, "same_architecture": alike}
     with artifacts.create(work / "bench", {"kind": "bench", "decoding": decoding}) as folder:
-        (folder / "bench.json").write_text(json.dumps({"systems": [row]}))
+        (folder / "bench.json").write_text(json.dumps({**MEASURED_ON, "lm": "bigram", "systems": [row]}))
 
 
 def test_schema_is_itself_valid() -> None:
@@ -102,6 +112,32 @@ def test_comparisons_are_paired_with_the_mean_single(recipe: tuple[Config, Path]
     assert student["p"] == 1.0
 
 
+def test_intervals_by_either_unit_are_shown(recipe: tuple[Config, Path]) -> None:
+    content = written(*recipe)
+    test = by_name(content)["student"]["metrics"]["test"]
+    (pair,) = content["pairs"]
+    text = (recipe[1] / "report" / "report.md").read_text()
+    page = (recipe[1] / "report" / "report.html").read_text()
+    assert test["by_utterance"] != test["by_speaker"] and pair["by_utterance"] != pair["by_speaker"]
+    for unit in ("by_utterance", "by_speaker"):
+        for interval in (test[unit], pair[unit]):
+            low, high = (f"{100 * interval[end]:.2f}" for end in ("low", "high"))
+            assert any(low in line and high in line for line in text.splitlines() if "student" in line)
+            assert low in page and high in page
+    assert "Speakers of test and dev are few" in text
+
+
+def test_words_are_not_normalised_and_the_report_says_so(recipe: tuple[Config, Path]) -> None:
+    config, work = recipe
+    path = work / "decode" / "bigram" / "student" / "test.txt"
+    lines = path.read_text().splitlines()
+    name, *words = lines[-1].split()  # one without an error
+    path.write_text("\n".join([*lines[:-1], " ".join([name, *map(str.lower, words)])]) + "\n")
+    errors = load_results(config, work).of_kind("student")[0].errors("test")
+    assert errors.sum() == WRONG["student"] + len(words)
+    assert "case, punctuation and Unicode form count" in written(config, work)["normalisation"]
+
+
 def test_did_we_lose_anything(recipe: tuple[Config, Path]) -> None:
     content = written(*recipe)
     assert content["answer"][0].startswith("Words: no loss that ")
@@ -129,6 +165,41 @@ def test_compressed_networks_are_compared_with_the_ensemble(recipe: tuple[Config
     after = written(config, work)
     assert (after["pairs"], after["comparisons"]) == (before["pairs"], before["comparisons"])
     assert after["compressed"] == []
+
+
+def test_the_interval_of_a_system_is_its_own(recipe: tuple[Config, Path]) -> None:
+    config, work = recipe
+    before = written(config, work)
+    config.compress.int8 = {"small": QuantiseConfig()}
+    make_model(work / "compress" / "small", seed=6)
+    write_decodings(config, work, WRONG | {"small": 6})
+    after = written(config, work)
+    # Whoever else was decoded.
+    for name, system in by_name(before).items():
+        assert by_name(after)[name]["metrics"] == system["metrics"]
+    assert after["mean_single"] == before["mean_single"]
+    test = by_name(after)["student"]["metrics"]["test"]
+    assert test["interval"] == test["by_utterance"] | {"by": "utterance"}
+    assert test["by_speaker"]["low"] <= test["wer"] <= test["by_speaker"]["high"]
+
+
+def test_networks_are_compared_with_the_gmm(recipe: tuple[Config, Path]) -> None:
+    content = written(*recipe)
+    mean, *others = content["against_gmm"]
+    assert [entry["system"] for entry in others] == ["member-0", "member-1", "ensemble", "student"]
+    assert (mean["system"], mean["baseline"], mean["errors"], mean["baseline_errors"]) == (
+        "mean_single",
+        "gmm",
+        4.0,
+        7,
+    )
+    assert mean["difference"]["value"] == pytest.approx(-3 / mean["words"])
+    assert "mapsswe" not in mean
+    # A family of its own: five tests.
+    smallest = min(content["against_gmm"], key=lambda entry: entry["p"])
+    assert smallest["p_holm"] == pytest.approx(5 * smallest["p"])
+    assert content["headline"][-2].startswith("The WER of the mean single network is ")
+    assert "## Networks against the GMM" in (recipe[1] / "report" / "report.md").read_text()
 
 
 def test_errors_of_every_kind_by_speaker_and_utterance(recipe: tuple[Config, Path]) -> None:
@@ -195,16 +266,31 @@ def test_the_headline_is_the_chosen_language_model(recipe: tuple[Config, Path]) 
         write.write(config, work)
 
 
+def test_the_page_has_what_markdown_says_of_other_language_models(recipe: tuple[Config, Path]) -> None:
+    rates = written(*recipe)["lms"]["unigram"]["mean_single"]["test"]
+    page = (recipe[1] / "report" / "report.html").read_text()
+    table = page[page.index("Other language models") :].partition("</table>")[0]
+    (mean,) = re.findall(r'<tr class="mean">.*?</tr>', table)
+    assert f'<td data-value="{rates["errors"]}">{rates["errors"]:g}</td>' in mean
+
+
 def test_speed_is_shown_only_beside_the_decoding_it_belongs_to(recipe: tuple[Config, Path]) -> None:
     config, work = recipe
     assert "rtf" not in by_name(written(config, work))["student"]
     write_bench(work, artifacts.Artifact(work / "decode" / "bigram" / "student").digest)
-    systems = by_name(written(config, work))
+    content = written(config, work)
+    systems = by_name(content)
     assert systems["student"]["rtf"]["total"] == 0.01
+    assert content["bench"] == MEASURED_ON
+    for name in ("report.md", "report.html"):
+        text = (work / "report" / name).read_text()
+        assert "on Some CPU (x86_64), 1 thread(s): 8 utterances of test, 12 s" in text
     assert "rtf" not in systems["ensemble"]
     assert (work / "report" / "speed.png").is_file()
     write_bench(work, "of another decoding")
-    assert "rtf" not in by_name(written(config, work))["student"]
+    content = written(config, work)
+    assert "rtf" not in by_name(content)["student"]
+    assert content["bench"] is None
 
 
 def test_members_that_were_not_measured_are_those_of_a_measured_ones_architecture(
@@ -215,8 +301,10 @@ def test_members_that_were_not_measured_are_those_of_a_measured_ones_architectur
     systems = by_name(written(config, work))
     assert systems["member-1"]["rtf_of"] == "member-0"
     assert not any("rtf_of" in systems[name] for name in ("gmm", "member-0", "ensemble", "student"))
-    text = (work / "report" / "report.md").read_text()
-    assert "Not measured: member-1, of the same architecture as member-0." in text
+    for name in ("report.md", "report.html"):
+        text = (work / "report" / name).read_text()
+        assert "Not measured: member-1, of the same architecture as member-0." in text
+    assert all(f"<th>{phase}</th>" in text for phase in ("features", "acoustic", "search", "total"))
 
 
 def test_intervals_by_speaker_where_there_are_enough(
@@ -237,10 +325,10 @@ def test_provenance(recipe: tuple[Config, Path]) -> None:
     config, work = recipe
     train, decode = (stage_settings(config, stage) for stage in ("train", "decode"))
     lines = [
+        {"stage": "decode", "seconds": 9, "settings": decode},
         {"stage": "train", "seconds": 60.0, "settings": train},
         {"stage": "train", "seconds": 0.5, "settings": train},  # up to date
         {"stage": "train", "seconds": 900.0, "settings": train | {"seed": 1}},
-        {"stage": "decode", "seconds": 9, "settings": decode},
         {"stage": "decode", "seconds": 8, "settings": decode},  # again, for what it reads had changed
         # Of earlier versions of the program.
         {"stage": "decode", "seconds": 70.0},
@@ -249,10 +337,32 @@ def test_provenance(recipe: tuple[Config, Path]) -> None:
     (work / "stages.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     found = written(config, work)["provenance"]
     assert found["stage_seconds"] == {"train": 60.0, "decode": 9}
+    assert list(found["stage_seconds"]) == ["train", "decode"]
+    said = "train 60 s, decode 9 s; together 1.1 minutes; no time with today&#39;s settings: data, features"
+    assert said in (work / "report" / "report.html").read_text()
+    assert said.replace("&#39;", "'") in (work / "report" / "report.md").read_text()
     assert found["seconds"] == 69.0
     assert found["settings"]["data"]["corpus"] == "tiny"
     assert {"data", "align/labels", "train/member-0", "decode/bigram/gmm"} <= set(found["fingerprints"])
     assert found["versions"]["numpy"]
+
+
+def test_code_is_told_apart_though_its_version_stays(tmp_path: Path) -> None:
+    (tmp_path / "room").mkdir()
+    (tmp_path / "room" / "one.py").write_text("a = 1\n")
+    before = provenance.code_digest(tmp_path)
+    (tmp_path / "room" / "one.pyc").write_text("no source")
+    assert provenance.code_digest(tmp_path) == before
+    (tmp_path / "room" / "one.py").write_text("a = 2\n")
+    changed = provenance.code_digest(tmp_path)
+    (tmp_path / "room" / "one.py").rename(tmp_path / "one.py")
+    assert len({before, changed, provenance.code_digest(tmp_path)}) == 3
+
+
+def test_the_command_is_one_that_can_be_typed() -> None:
+    module = ["/somewhere/asr_kd/__main__.py", "run", "recipe=an4", "bench.systems=[student, small]"]
+    assert provenance.command(module) == "python -m asr_kd run recipe=an4 'bench.systems=[student, small]'"
+    assert provenance.command(["/somewhere/bin/asr-kd", "run"]) == "asr-kd run"
 
 
 def test_fingerprints_of_learnt_weights(recipe: tuple[Config, Path]) -> None:
@@ -328,12 +438,30 @@ def test_synthetic_speech_is_labelled(recipe: tuple[Config, Path]) -> None:
     assert "Synthetic speech: a smoke test" in (work / "report" / "report.md").read_text()
 
 
+def test_markdown_and_page_say_the_same_of_the_gap_and_of_training(recipe: tuple[Config, Path]) -> None:
+    config, work = recipe
+    config.compress.pruned = {"small": PruneConfig()}
+    make_model(work / "compress" / "small", seed=6)
+    write_decodings(config, work, WRONG | {"small": 6})
+    gap = written(config, work)["gap_closed"]["student"]
+    cells = markdown.gap_cells(gap, "frame_accuracy")
+    assert cells[0] == "75 %"
+    text, page = ((work / "report" / name).read_text() for name in ("report.md", "report.html"))
+    assert f"| student | {' | '.join(cells)} |" in text
+    assert all(f">{cell}</td>" in page for cell in cells)
+    for said in (text, page):
+        assert "Of pruned networks (small) the last round alone is shown." in said
+    # Five and three errors: of two members the better one.
+    assert '<th scope="row">member-1 (median member)</th>' in page
+
+
 def test_a_single_member_has_no_gap_to_close(tmp_path: Path) -> None:
     config = make_work(tmp_path, members=1)
     write_decodings(config, tmp_path, WRONG)
     content = written(config, tmp_path)
     nothing = {"frame_accuracy": None, "cross_entropy": None}
-    assert content["gap_closed"] == {"student": {**nothing, "intervals": nothing}}
+    unknown = {**nothing, "by": "utterance", "intervals": nothing, "by_utterance": None, "by_speaker": None}
+    assert content["gap_closed"] == {"student": unknown}
     assert content["pairs"] == []
     assert [entry["system"] for entry in content["comparisons"]] == ["student"]
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from asr_kd.significance.comparison import TestSet, compare
+from asr_kd.significance.comparison import TestSet, compare, rate_intervals
 from asr_kd.significance.permutation import sign_flip_p
 
 
@@ -41,6 +41,10 @@ def test_mean_of_two_systems_as_baseline() -> None:
     assert two.difference.value == pytest.approx(one.difference.value)
     assert two.p == pytest.approx(one.p)
     assert two.detectable == pytest.approx(one.detectable, rel=0.05)
+    # And the same system twice.
+    both = compare(test_set, 2 * errors, baseline, np.random.default_rng(1), systems=2)
+    assert both.difference.value == pytest.approx(one.difference.value)
+    assert both.p == pytest.approx(one.p)
 
 
 def test_one_utterance_has_no_statistics() -> None:
@@ -51,3 +55,14 @@ def test_one_utterance_has_no_statistics() -> None:
 def test_one_speaker_cannot_be_resampled() -> None:
     test_set, errors, baseline = make(1)
     assert compare(test_set, errors, baseline, np.random.default_rng(1)).by_speaker is None
+
+
+def test_intervals_of_a_rate_by_either_unit() -> None:
+    test_set, errors, _ = make(30)
+    found = rate_intervals(test_set, errors, np.random.default_rng(1))
+    for around in found.values():
+        assert around.low < around.value < around.high
+    assert found["utterance"].value == pytest.approx(errors.sum() / test_set.words.sum())
+    # The mean of two systems that are one.
+    assert rate_intervals(test_set, 2 * errors, np.random.default_rng(1), systems=2) == found
+    assert rate_intervals(make(1)[0], errors, np.random.default_rng(1))["speaker"] is None
