@@ -186,7 +186,8 @@ def difference_in_words(pair: Mapping[str, Any], subject: str = "its WER") -> st
     place = f"{abs(value):.1f} points {'above' if value > 0 else 'below'} the {_baseline(pair)}'s"
     if round(abs(value), 1) == 0:
         place = f"that of the {_baseline(pair)} to 0.1 points"
-    return f"{subject} is {place}, interval {low:.1f} to {high:.1f}: {verdict(pair)}"
+    ends = " to ".join(f"{round(end, 1) + 0.0:.1f}" for end in (low, high))  # + 0.0: no sign before a zero
+    return f"{subject} is {place}, interval {ends}: {verdict(pair)}"
 
 
 def _baseline(pair: Mapping[str, Any]) -> str:

@@ -77,7 +77,8 @@ def spectrogram(
             axes.text((label.start + label.end) / 2, height, label.word, ha="center", fontsize=8)
         axes.set_xlim(0, seconds)
         whole = len(waveform) / sample_rate
-        axes.set_xlabel("seconds" + (f", the first of {whole:.1f}" if whole > seconds else ""), labelpad=1)
+        cut = f", the first of {whole:.1f}" if whole > seconds else ""
+        axes.set_xlabel(f"seconds{cut}", labelpad=1, loc="left")  # in sight where the picture is wide
     return figure
 
 

@@ -142,6 +142,8 @@ def test_few_speakers_are_asked_too() -> None:
     assert verdict(wide) == "distinguishable for these speakers, not by speaker"
     assert "interval -0.4 to 5.0" in difference_in_words(wide)
     assert verdict(wide | {"by_speaker": {"low": 0.001, "high": 0.05}}) == "distinguishable"
+    nearly = pair("ensemble", 0.02, 0.01, by_speaker=(-0.0004, 0.05))
+    assert "interval 0.0 to 5.0" in difference_in_words(nearly)
     # Enough speakers are the unit themselves.
     assert verdict(wide | {"by": "speaker"}) == "distinguishable"
     kept = gap(1.0, 0.8, 1.2) | {
