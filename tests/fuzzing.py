@@ -14,7 +14,7 @@ with atheris.instrument_imports(include=["asr_kd", "data_prep"]):
     from asr_kd.errors import AsrKdError
     from tests.parsers import PARSERS
 
-SECONDS, MEGABYTES = 30, 4000
+SECONDS, MEGABYTES = 60, 4000
 
 
 def main(name: str, inputs: int, folder: Path) -> None:

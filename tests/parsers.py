@@ -6,9 +6,10 @@
 import json
 import shutil
 import tarfile
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +72,10 @@ def text_file(name: str, content: str, parse: Callable[[Path], object]) -> Parse
 
 def write_audio(name: str, folder: Path) -> None:
     samples = np.random.default_rng(0).uniform(-0.5, 0.5, 800)
-    soundfile.write(folder / name, samples, 16000)
+    if name.endswith(".raw"):
+        (32768 * samples).astype(">i2").tofile(folder / name)
+    else:
+        soundfile.write(folder / name, samples, 16000)
 
 
 def parse_audio(name: str, folder: Path) -> None:
@@ -97,7 +101,8 @@ def parse_graph(folder: Path) -> None:
     graph = load_graph(folder)
     if graph.highest_input_label < 100:
         scores = np.zeros((SHORT_SEARCH, max(graph.highest_input_label, 1)), np.float32)
-        Search(graph, graph.highest_input_label, SearchSettings(1.0, 10.0, 100))("u", scores)
+        search = Search(graph, graph.highest_input_label, SearchSettings(1.0, 10.0, 100))
+        search(str(folder), scores)
 
 
 def write_ark(folder: Path) -> None:
@@ -114,8 +119,15 @@ def parse_weights(folder: Path) -> None:
         model(torch.zeros(1, model.left_context + 1 + model.right_context, model.input_dims))
 
 
+@cache
+def network() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        write_network(Path(folder) / "network.onnx")
+        return (Path(folder) / "network.onnx").read_bytes()
+
+
 def write_recogniser(folder: Path) -> None:
-    write_network(folder / "network.onnx")
+    (folder / "network.onnx").write_bytes(network())
     write_model_folder(folder / "folder", folder / "network.onnx")
 
 
@@ -135,17 +147,17 @@ def vouch(folder: Path) -> None:
     (folder / artifacts.MANIFEST).write_text(json.dumps(content))
 
 
-def write_archive(folder: Path) -> None:
+def write_archive(mode: str, folder: Path) -> None:
     (folder / "in").mkdir()
     (folder / "in" / "a.txt").write_text("A")
     (folder / "in" / "link").symlink_to("a.txt")
-    with tarfile.open(folder / "corpus.tar.gz", "w:gz") as tar:
+    with tarfile.open(folder / "corpus.tar", mode) as tar:
         tar.add(folder / "in", "in")
 
 
 def parse_archive(folder: Path) -> None:
     shutil.rmtree(folder / "out", ignore_errors=True)
-    unpack(folder / "corpus.tar.gz", folder / "out")
+    unpack(folder / "corpus.tar", folder / "out")
 
 
 def write_mapping(folder: Path) -> None:
@@ -187,7 +199,8 @@ PARSERS = {
     "manifest of an artefact": Parser(
         "folder/manifest.json", write_recogniser, lambda at: load_model_folder(at / "folder")
     ),
-    "archive": Parser("corpus.tar.gz", write_archive, parse_archive),
+    "archive": Parser("corpus.tar", partial(write_archive, "w"), parse_archive),
+    "archive, packed": Parser("corpus.tar", partial(write_archive, "w:gz"), parse_archive),
     "digits": Parser(
         "d.gz", lambda at: write_idx(at / "d.gz", np.zeros((2, 3))), lambda at: read_idx(at / "d.gz")
     ),

@@ -9,8 +9,9 @@ import gzip
 import re
 import zlib
 from collections.abc import Iterator
+from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from asr_kd.artifacts import replace_file
 from asr_kd.corpus.text import decoded
@@ -106,12 +107,12 @@ def arpa_words(path: Path) -> set[str]:
     return {ngram.words[0] for ngram in read_ngrams(path) if len(ngram.words) == 1} - SENTENCE_MARKS
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(path: Path) -> BufferedIOBase:
     if not path.is_file():
         raise AsrKdError(f"{path}: there is no such ARPA file")
     with path.open("rb") as file:
         packed = file.read(len(_GZIP_MARK)) == _GZIP_MARK
-    return gzip.open(path) if packed else path.open("rb")  # type: ignore[return-value]
+    return gzip.open(path) if packed else path.open("rb")
 
 
 def _body(path: Path) -> Iterator[tuple[int, str]]:

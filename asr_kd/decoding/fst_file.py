@@ -142,7 +142,9 @@ def _body(content: bytes, states: int) -> tuple[np.ndarray, np.ndarray, np.ndarr
     if len(content) % _WORD or states * _STATE_WORDS * _WORD > len(content):
         raise ValueError("it is truncated or damaged")
     numbers = memoryview(content).cast("i")
-    places, counts, place = [], [], 0
+    places: list[int] = []
+    counts: list[int] = []
+    place = 0
     while place < len(numbers) and len(places) != states:  # only a state tells where the next one begins
         room = len(numbers) - place - _STATE_WORDS
         count = numbers[place + 1] if room >= 0 else -1

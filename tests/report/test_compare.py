@@ -139,7 +139,9 @@ def test_reports_that_do_not_agree_on_what_was_said_are_refused(tmp_path: Path) 
     assert compare_systems(systems, reference=tmp_path / "a/report/utterances.jsonl").content
 
 
-@pytest.mark.parametrize("line", ["{", "[]", '{"id": "u"}', '{"id": "u", "hypotheses": {"gmm": null}}'])
+@pytest.mark.parametrize(
+    "line", ["{", "[]", '{"id": "u", "text": "A"}', '{"id": "u", "text": "A", "hypotheses": {"gmm": null}}']
+)
 def test_a_damaged_report_is_named(tmp_path: Path, line: str) -> None:
     good = json.dumps({"id": "v", "text": "A", "hypotheses": {"gmm": "A", "student": "B"}})
     (tmp_path / "utterances.jsonl").write_text(f"{good}\n{line}\n")
