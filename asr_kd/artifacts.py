@@ -68,11 +68,15 @@ class Artifact:
             own = content.pop("sha256", None)  # none: written before manifests had one
             if content.keys() != _MANIFEST_KEYS or own not in (None, _hash_json(content)):
                 raise ValueError("not what was written")
-        except FileNotFoundError:
+            for name, entry in content["files"].items():
+                inside = (self.path / name).relative_to(self.path).parts
+                if ".." in inside or not {"bytes", "sha256"} <= entry.keys():
+                    raise ValueError(f"no file of the folder: {name!r}")
+        except (FileNotFoundError, NotADirectoryError):
             raise AsrKdError(
                 f"{self.path} is not there or not complete; run the stage that makes it"
             ) from None
-        except (ValueError, AttributeError) as error:
+        except (ValueError, AttributeError, TypeError, RecursionError) as error:
             raise AsrKdError(
                 f"{self.path / MANIFEST} is damaged ({error}); delete {self.path} and run again"
             ) from None

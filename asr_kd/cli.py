@@ -237,6 +237,7 @@ def load(settings: Sequence[str]) -> Config:
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     names = [setting.removeprefix("recipe=") for setting in settings if setting.startswith("recipe=")]
     folder = recipe_folder(names[-1] if names else "mini")
@@ -254,6 +255,9 @@ def load(settings: Sequence[str]) -> Config:
         with initialize_config_dir(str(folder), version_base="1.3"):
             composed = compose("recipe", overrides)
         config = OmegaConf.to_object(composed)
+    except (YAMLError, UnicodeDecodeError, RecursionError) as error:
+        lines = " ".join(str(error).split())
+        raise AsrKdError(f"{folder / 'recipe.yaml'} is no YAML that can be read: {lines}") from error
     except (HydraException, OmegaConfBaseException) as error:
         reason = _reason(error)
         of_file = "overrid" not in reason  # else the command line is at fault, and the reason quotes it

@@ -101,6 +101,22 @@ def create_frames(path: Path, frames: int, shape: tuple[int, ...], dtype: Any) -
     return array
 
 
+def read_array(path: Path) -> np.ndarray:
+    """A ``.npy`` file of anybody's: no pickle is read, and memory is taken only for what is there.
+
+    Raises:
+        AsrKdError: the file is missing, damaged, or no array of numbers.
+    """
+    try:
+        # NumPy makes room for what a header claims before it reads; a map has to fit the file.
+        array = np.array(np.lib.format.open_memmap(path, mode="r"))
+    except Exception as error:  # a damaged header raises exceptions of many types
+        raise AsrKdError(f"{path} is not an array in a .npy file ({error}); make or copy it anew") from error
+    if array.dtype.kind not in "fiu":
+        raise AsrKdError(f"{path} holds {array.dtype}, and no numbers")
+    return array
+
+
 def open_frames(path: Path, index: FrameIndex | None = None, writable: bool = False) -> np.ndarray:
     """Memory-map a per-frame ``.npy`` array.
 

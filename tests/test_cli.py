@@ -188,3 +188,16 @@ def test_termination_is_an_interruption_and_says_so(
     assert cli.main(["run"]) == 143
     assert "terminated; the same command goes on" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"a: [1\n", b"a: 'b\n", b"name: caf\xe9\n", b"\0", b"a: " + b"[" * 5000, b"a: &b [*b]\n", b"- 1\n"],
+)
+def test_a_recipe_that_is_no_yaml_is_named(
+    tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "recipe.yaml").write_bytes(content)
+    assert cli.main(["settings", f"recipe={tmp_path}"]) == 1
+    message = capsys.readouterr().err
+    assert "recipe.yaml" in message and message.count("\n") == 1

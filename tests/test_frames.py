@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from asr_kd.errors import AsrKdError
-from asr_kd.frames import FrameIndex, create_frames, open_frames
+from asr_kd.frames import FrameIndex, create_frames, open_frames, read_array
 
 
 def test_index_survives_saving(tmp_path: Path) -> None:
@@ -44,3 +44,22 @@ def test_rows_written_by_several_openings_are_all_there(tmp_path: Path) -> None:
         array[row] = row
         del array
     np.testing.assert_array_equal(open_frames(tmp_path / "x.npy"), [0, 1, 2, 3])
+
+
+def test_arrays_of_others_are_read_and_no_more(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    for array in (np.arange(6.0).reshape(2, 3), np.zeros((0, 4), np.int32), np.float32(3)):
+        np.save(path, array)
+        np.testing.assert_array_equal(read_array(path), array)
+    np.save(path, np.arange(6.0))
+    whole = path.read_bytes()
+    huge = whole.replace(b"(6,), ", b"(6000000000000,), ").replace(b" " * 12 + b"\n", b"\n")
+    assert len(huge) == len(whole)
+    broken = {whole[:-1]: "not an array", huge: "not an array", b"": "not an array", b"PK\x03\x04": "not an"}
+    for content, message in {**broken, whole.replace(b"<f8", b"<U2"): "holds <U2, and no numbers"}.items():
+        path.write_bytes(content)
+        with pytest.raises(AsrKdError, match=rf"a\.npy.* {message}"):
+            read_array(path)
+    np.save(path, np.array([{}]), allow_pickle=True)
+    with pytest.raises(AsrKdError, match=r"a\.npy is not an array"):
+        read_array(path)

@@ -101,7 +101,7 @@ def run_bench(bench: Bench) -> dict[str, dict[str, list[float]]]:
     backend = make_backend(bench.extraction)
     sounds = load_sounds(bench.utterances, bench.extraction, backend)
     graph = load_graph(bench.graph)
-    columns = graph.highest_input_label()
+    columns = graph.highest_input_label
     recognisers = {
         system.name: SystemRecogniser(
             backend, system, bench.labels, Search(graph, columns, settings), bench.threads

@@ -10,11 +10,11 @@ from asr_kd.artifacts import file_digest, replace_file
 from asr_kd.planning import is_looking
 from asr_kd.progress import track
 
-MISSING = "missing"
+MISSING, UNREADABLE = "missing", "unreadable"
 
 
 def audio_digests(files: Iterable[str], cache: Path, workers: int) -> dict[str, str]:
-    """The SHA-256 of every file, or ``"missing"``.
+    """The SHA-256 of every file, or ``"missing"`` or ``"unreadable"``: validation says why.
 
     A file of unchanged size and modification time is not read again: what it held is remembered in `cache`.
     """
@@ -29,7 +29,8 @@ def audio_digests(files: Iterable[str], cache: Path, workers: int) -> dict[str, 
     if changed and not is_looking():
         cache.parent.mkdir(parents=True, exist_ok=True)
         with replace_file(cache) as temporary:
-            text = json.dumps({name: known[name] for name in stamps if stamps[name]})
+            read = [name for name, stamp in stamps.items() if stamp and known[name][2] != UNREADABLE]
+            text = json.dumps({name: known[name] for name in read})
             temporary.write_text(f"{_hash(text)}\n{text}", encoding="utf-8")
     return {name: str(known[name][2]) if stamp else MISSING for name, stamp in stamps.items()}
 
@@ -57,4 +58,7 @@ def _stamp(name: str) -> list[int]:
 
 
 def _digest(name: str) -> str:
-    return file_digest(Path(name))
+    try:
+        return file_digest(Path(name))
+    except OSError:
+        return UNREADABLE

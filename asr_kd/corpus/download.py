@@ -6,6 +6,7 @@ import shutil
 import tarfile
 import urllib.error
 import urllib.request
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from asr_kd.progress import bar, say
 ATTEMPTS = 4  # connections that break off are resumed so many times
 TIMEOUT_SECONDS = 30.0
 BLOCK_BYTES = 1 << 18
+# An archive that unpacks to more than so many times its size is no corpus: audio hardly shrinks.
+MOST_EXPANSION = 100
 
 
 @dataclass(frozen=True)
@@ -74,27 +77,52 @@ def fetch_archive(remote: Remote, folder: Path) -> Path:
     """The folder that a ``.tar.gz`` was unpacked into, ``<folder>/<its name without .tar.gz>``.
 
     Raises:
-        AsrKdError: as `fetch`, or the archive is damaged or wants to write outside its folder.
+        AsrKdError: as `fetch` and `unpack`.
     """
     unpacked = folder / remote.name.removesuffix(".tar.gz")
     if unpacked.is_dir():
         return unpacked
     check_may_make(unpacked)
     archive = fetch(remote, folder)
-    partial = folder / f".{unpacked.name}.unpacking"
-    shutil.rmtree(partial, ignore_errors=True)
     say(f"unpacking {archive}")
+    unpack(archive, unpacked)
+    return unpacked
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack a tar archive into a new folder, which is there when all of it is.
+
+    Raises:
+        AsrKdError: the archive is damaged, wants to write outside the folder, or is a bomb.
+    """
+    partial = folder.with_name(f".{folder.name}.unpacking")
+    shutil.rmtree(partial, ignore_errors=True)
     try:
         with tarfile.open(archive) as tar:
-            tar.extractall(partial, filter="data")
-    except (tarfile.TarError, OSError, EOFError) as error:
+            tar.extractall(partial, filter=_Bounded(archive.stat().st_size))
+            while tar.fileobj and tar.fileobj.read(BLOCK_BYTES):
+                pass  # to the end: there gzip has a checksum of it all
+    except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise AsrKdError(
             f"{archive} cannot be unpacked ({error}); delete it to download it again, "
             "or set data.source to a local copy"
         ) from error
-    partial.rename(unpacked)
-    return unpacked
+    partial.rename(folder)
+
+
+class _Bounded:
+    """The standard library's data filter (nothing outside the folder, no devices), with a bound on size."""
+
+    def __init__(self, packed: int) -> None:
+        """Take the size of an archive in bytes."""
+        self._left = MOST_EXPANSION * packed
+
+    def __call__(self, member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
+        self._left -= member.size + tarfile.BLOCKSIZE  # of its header: empty files take room as well
+        if self._left < 0:
+            raise tarfile.TarError(f"{member.name}: it unpacks to more than {MOST_EXPANSION} times its size")
+        return tarfile.data_filter(member, path)
 
 
 def _transfer(remote: Remote, partial: Path) -> None:
@@ -110,7 +138,7 @@ def _transfer(remote: Remote, partial: Path) -> None:
                 f"{remote.url}: the server answers {error.code} {error.reason}; "
                 "set data.source to a local copy of the corpus"
             ) from error
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             if attempt == ATTEMPTS - 1:
                 raise AsrKdError(
                     f"{remote.url} cannot be downloaded ({error}). Without a network, set data.source to a "

@@ -13,7 +13,7 @@ from pathlib import Path
 from asr_kd.config import PartsConfig
 from asr_kd.corpus.audio import MAX_OVERSHOOT_SECONDS, audio_info
 from asr_kd.corpus.corpus import part_names
-from asr_kd.corpus.manifest import Utterance
+from asr_kd.corpus.manifest import LATEST_SECONDS, Utterance
 from asr_kd.corpus.text import read_lines
 from asr_kd.errors import AsrKdError
 
@@ -142,7 +142,7 @@ def _read_segments(path: Path) -> dict[str, tuple[str, float, float | None]]:
             begin, finish = float(start), float(end)
         except ValueError:
             raise AsrKdError(f"{path}: the line of {name} is not `recording start end`: {line}") from None
-        if finish != -1 and not 0 <= begin < finish:
+        if not 0 <= begin < (LATEST_SECONDS if finish == -1 else finish) <= LATEST_SECONDS:
             raise AsrKdError(f"{path}: {name} begins at {begin} s and ends at {finish} s")
         pieces[name] = (recording, begin, None if finish == -1 else finish - begin)
     return pieces

@@ -1,11 +1,15 @@
 """Utterances and manifests: what a corpus is to every later stage."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from asr_kd.corpus.text import json_lines
 from asr_kd.errors import AsrKdError
+
+LATEST_SECONDS = 1e9  # thirty years: no recording reaches so far
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,26 @@ class Utterance:
         """The transcript as a list of words."""
         return self.text.split()
 
+    @classmethod
+    def checked(cls, fields: Mapping[str, Any], place: str) -> "Utterance":
+        """An utterance of what a file says at `place`.
+
+        Raises:
+            AsrKdError: a field is missing, unknown, or not what it should be.
+        """
+        try:
+            utterance = cls(**fields)
+        except TypeError as error:
+            raise AsrKdError(f"{place}: not an utterance of a manifest ({error})") from None
+        for name in ("id", "speaker", "audio", "text"):
+            if not isinstance(fields[name], str):
+                raise AsrKdError(f"{place}: {name}={fields[name]!r} of an utterance is no text")
+        for name in ("start_seconds", "duration_seconds"):
+            value = getattr(utterance, name)
+            if not (_is_time(value) or (value is None and name == "duration_seconds")):
+                raise AsrKdError(f"{place}: {name}={value!r} of an utterance is no number of seconds")
+        return utterance
+
 
 def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:
     """Write one JSON object a line, sorted by speaker and id."""
@@ -48,10 +72,8 @@ def read_manifest(path: Path) -> list[Utterance]:
     Raises:
         AsrKdError: a line is not an utterance; names the file and the line.
     """
-    utterances = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            utterances.append(Utterance(**json.loads(line)))
-        except (ValueError, TypeError) as error:
-            raise AsrKdError(f"{path}:{number}: not an utterance of a manifest ({error})") from error
-    return utterances
+    return [Utterance.checked(fields, place) for place, fields in json_lines(path)]
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LATEST_SECONDS

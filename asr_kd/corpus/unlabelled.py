@@ -1,11 +1,12 @@
 """Audio without transcripts: a manifest, or a folder."""
 
-import json
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
-from asr_kd.corpus.audio import AUDIO_SUFFIXES
+from asr_kd.corpus.audio import AUDIO_SUFFIXES, check_name
 from asr_kd.corpus.manifest import Utterance
+from asr_kd.corpus.text import json_lines
 from asr_kd.errors import AsrKdError
 
 
@@ -52,18 +53,11 @@ def refuse_known_speakers(unlabelled: Collection[Utterance], known: Collection[U
 
 def _from_folder(top: Path) -> list[Utterance]:
     files = sorted(path for path in top.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
+    for file in files:
+        check_name(file)
     return [Utterance(file.stem, file.relative_to(top).parts[0], str(file), "") for file in files]
 
 
 def _from_manifest(path: Path) -> list[Utterance]:
-    utterances = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            fields = {**json.loads(line), "text": ""}
-            audio = path.parent / fields.pop("audio")
-            utterances.append(Utterance(audio=str(audio), **fields))
-        except (ValueError, TypeError, KeyError) as error:
-            raise AsrKdError(f"{path}:{number}: not an utterance of a manifest ({error!r})") from error
-    return utterances
+    read = [Utterance.checked({**fields, "text": ""}, place) for place, fields in json_lines(path)]
+    return [replace(one, audio=str(path.parent / one.audio)) for one in read]

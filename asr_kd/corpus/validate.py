@@ -174,6 +174,12 @@ def refuse(problems: Sequence[Problem], path: Path, advice: str = "") -> None:
         raise AsrKdError(f"{listing}{advice}")
 
 
+def set_aside(problems: Sequence[Problem], path: Path) -> None:
+    """Write the problems of utterances that are left out to `path` and say the first, if there are any."""
+    if listing := _write_listing("utterances that are left out", problems, path):
+        say(listing)
+
+
 def warn(warnings: Sequence[Problem], path: Path) -> None:
     """Write all warnings to `path` and say the first of them, if there are any."""
     if listing := _write_listing("warnings", warnings, path):

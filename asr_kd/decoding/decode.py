@@ -70,7 +70,7 @@ def decode_part(
 
 
 def count_columns(pool: WorkerPool, graph: Path) -> int:
-    """The `highest_input_label()` of a graph, by a worker: it keeps the graph that it has loaded for it."""
+    """The `highest_input_label` of a graph, by a worker: it keeps the graph that it has loaded for it."""
     ((_, columns),) = pool.map(_count_columns, [graph], f"{graph.name}: counting its senones")
     return columns
 
@@ -105,7 +105,7 @@ def _loaded_graph(folder: Path) -> Graph:
 
 
 def _count_columns(graph: Path) -> int:
-    return _loaded_graph(graph).highest_input_label()
+    return _loaded_graph(graph).highest_input_label
 
 
 def _search_utterances(item: _Item) -> list[Hypothesis]:

@@ -1,20 +1,18 @@
 """A decoding graph, loaded for search: HCLG and its words."""
 
-import tempfile
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import kaldifst
-import numpy as np
 
 from asr_kd.corpus.text import numbered_lines
+from asr_kd.decoding.fst_file import FstFile
 from asr_kd.errors import AsrKdError
-
-# One arc of OpenFst's const format, the last part of its files.
-_ARC = np.dtype([("input", "<i4"), ("output", "<i4"), ("weight", "<f4"), ("state", "<i4")])
 
 GRAPH_FILE = "HCLG.fst"
 WORDS_FILE = "words.txt"
+_LABEL = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,29 +22,27 @@ class Graph:
     Attributes:
         hclg: laid out flat in memory, which is what a search reads fastest.
         words: the word of each output label.
+        highest_input_label: the number of score columns that a search reads.
     """
 
     hclg: kaldifst.StdConstFst
     words: dict[int, str]
-
-    def highest_input_label(self) -> int:
-        """The number of score columns a search of this graph reads."""
-        return int(_arcs(self.hclg)["input"].max(initial=0))
+    highest_input_label: int
 
 
 def load_graph(folder: Path) -> Graph:
     """Read ``HCLG.fst`` and ``words.txt`` of `folder`.
 
     Raises:
-        AsrKdError: a file is missing or damaged, or the graph is empty.
+        AsrKdError: a file is missing or damaged, or the graph cannot be searched; see `FstFile.check`.
     """
     path = folder / GRAPH_FILE
     if not path.is_file():
         raise AsrKdError(f"{path} is missing; run stage align")
+    file, words = FstFile.read(path), read_words(folder)
+    file.check(path, words.keys())
     graph = kaldifst.StdVectorFst.read(str(path))
-    if graph is None or graph.start < 0:
-        raise AsrKdError(f"{path} is damaged or empty; delete {folder} and run stage align again")
-    return Graph(kaldifst.StdConstFst(graph), read_words(folder))
+    return Graph(kaldifst.StdConstFst(graph), words, int(file.arcs["input"].max(initial=0)))
 
 
 def read_words(folder: Path) -> dict[int, str]:
@@ -59,16 +55,9 @@ def read_words(folder: Path) -> dict[int, str]:
     words: dict[int, str] = {}
     for number, line in numbered_lines(path):
         word, _, label = line.rstrip().replace("\t", " ").rpartition(" ")
-        if not word or not label.isdigit():
-            raise AsrKdError(f"{path}:{number}: not a line `word id`; run stage align again")
+        if not word or not _LABEL.fullmatch(label) or int(label) in words:
+            raise AsrKdError(
+                f"{path}:{number}: not a line `word id` with an id of its own; run stage align again"
+            )
         words[int(label)] = word
     return words
-
-
-def _arcs(hclg: kaldifst.StdConstFst) -> np.ndarray:
-    """All arcs ``(arcs,)``, by way of a file: iterating over them in Python takes 2 s per million."""
-    count = sum(map(hclg.num_arcs, range(hclg.num_states)))
-    with tempfile.NamedTemporaryFile(suffix=".fst") as file:
-        hclg.write(file.name)
-        content = Path(file.name).read_bytes()
-    return np.frombuffer(content, _ARC, count=count, offset=len(content) - count * _ARC.itemsize)

@@ -9,6 +9,14 @@ from asr_kd.errors import AsrKdError
 
 NETWORK_FILE = "network.onnx"
 INPUT, OUTPUT = "frames", "logits"
+# What a file may say of itself: memory is taken by it.
+_RANGES = {
+    "left_context": (0, 10_000),
+    "right_context": (0, 10_000),
+    "input_dims": (1, 100_000),
+    "senones": (1, 1_000_000),
+    "parameters": (0, 10**12),
+}
 # Output frames of one call. Networks quantised dynamically take their scales from what one call sees: with a
 # fixed size, counted from the first frame, a stream and a file give the same numbers. On one thread 32 frames
 # at a time cost at most 5 % more than a whole utterance.
@@ -30,7 +38,7 @@ class OnnxNetwork:
         """Load the network in `path`, to compute with so many threads.
 
         Raises:
-            AsrKdError: the file is missing, damaged, or was not written by our export.
+            AsrKdError: the file is missing, damaged, was not written by our export, or gives no logits.
         """
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
@@ -43,11 +51,23 @@ class OnnxNetwork:
                 str(path), options, providers=["CPUExecutionProvider"]
             )
             known = self._session.get_modelmeta().custom_metadata_map
-            self.left_context, self.right_context = int(known["left_context"]), int(known["right_context"])
-            self.input_dims, self.senones = int(known["input_dims"]), int(known["senones"])
-            self.parameters = int(known["parameters"])
+            sizes = {name: int(known[name]) for name in _RANGES}
+            for name, (lowest, highest) in _RANGES.items():
+                if not lowest <= sizes[name] <= highest:
+                    raise ValueError(f"{name}={sizes[name]}")
+            self.left_context, self.right_context = sizes["left_context"], sizes["right_context"]
+            self.input_dims, self.senones = sizes["input_dims"], sizes["senones"]
+            self.parameters = sizes["parameters"]
+            window = np.zeros((self.left_context + 1 + self.right_context, self.input_dims), np.float32)
+            logits = self.logits(window)
+            if (
+                logits.shape != (1, self.senones)
+                or logits.dtype != np.float32
+                or not np.isfinite(logits).all()
+            ):
+                raise ValueError(f"one frame gives {logits.shape} {logits.dtype}, perhaps not finite")
         except Exception as error:  # ONNX Runtime raises bare exceptions of many types
-            reason = str(error).splitlines()[0]
+            reason = repr(error).splitlines()[0]
             raise AsrKdError(f"{path} is not a network exported by this program ({reason})") from error
 
     def logits(self, padded: np.ndarray) -> np.ndarray:

@@ -62,7 +62,7 @@ class Search:
 
         Args:
             graph: what to search.
-            columns: `graph.highest_input_label()`, which a caller with several searches computes once.
+            columns: `graph.highest_input_label`, which a caller with several searches computes once.
             settings: scale and pruning.
         """
         # The decoder keeps no reference to its graph; without ours it would read freed memory.

@@ -14,7 +14,7 @@ from asr_kd.config import Config
 from asr_kd.distillation.ensemble import average, fit_log_linear, map_senones
 from asr_kd.errors import AsrKdError
 from asr_kd.features.store import open_part
-from asr_kd.frames import FrameIndex, open_frames
+from asr_kd.frames import FrameIndex, open_frames, read_array
 from asr_kd.layout import generalist_folder, member_folders, sets_folder, specialist_folder
 from asr_kd.models import AcousticModel
 from asr_kd.models.devices import resolve_precision
@@ -29,6 +29,7 @@ Scores = TypeVar("Scores")
 # and a few thousand frames are plenty for a handful of numbers.
 _SAMPLE_SCORES = 20_000_000
 _MOST_SAMPLED_FRAMES = 20_000
+SHARES_TOLERANCE = 1e-3  # what the shares of a senone mapping may lack of 1
 
 
 @dataclass(frozen=True)
@@ -209,14 +210,17 @@ def sample(
 
 def _read_mapping(path: Path, senones: int) -> np.ndarray:
     """``(own, senones)`` float64 shares."""
-    try:
-        mapping: np.ndarray = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise AsrKdError(f"{path} is not a senone mapping ({error}); give a .npy file") from error
+    mapping = read_array(path)
     if mapping.ndim == 1 and np.issubdtype(mapping.dtype, np.integer):
         if len(mapping) and not 0 <= mapping.min() <= mapping.max() < senones:
-            raise AsrKdError(f"{path}: maps to senone {mapping.max()}; the recipe has {senones}")
+            raise AsrKdError(
+                f"{path}: maps to senones {mapping.min()} to {mapping.max()}; the recipe has {senones}"
+            )
         return np.eye(senones)[mapping]
     if mapping.ndim != 2 or mapping.shape[1] != senones:
         raise AsrKdError(f"{path}: shape {mapping.shape}; give (own,) integers or (own, {senones}) shares")
-    return mapping.astype(np.float64)
+    shares: np.ndarray = mapping.astype(np.float64)
+    wrong = np.flatnonzero(~((shares >= 0).all(axis=1) & (np.abs(shares.sum(axis=1) - 1) < SHARES_TOLERANCE)))
+    if len(wrong):
+        raise AsrKdError(f"{path}: row {wrong[0]} holds no shares that sum to 1")
+    return shares

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import kaldifst
 import kaldilm
 
+from asr_kd.corpus.arpa import BEGIN, END
 from asr_kd.corpus.lexicon import Lexicon
 from asr_kd.errors import AsrKdError
-from asr_kd.lang.arpa import BEGIN, END, restrict_arpa
+from asr_kd.lang.arpa import restrict_arpa
 from asr_kd.lang.lexicon_fst import DisambiguationLabels, Entry, entries, lexicon_fst
 from asr_kd.progress import say
 
@@ -81,6 +82,8 @@ def build_graph(
     )
     language = _optimise(kaldifst.compose(lexical, grammar))
     graph = _add_hmm(model, language, disambiguation.phones)
+    if graph.start < 0:
+        raise AsrKdError(f"{arpa_path}: the language model allows no sentence of the lexicon's words")
     if not graph.write(str(folder / GRAPH_FILE)):
         raise RuntimeError(f"{folder / GRAPH_FILE} could not be written")
     arcs = sum(graph.num_arcs(state) for state in range(graph.num_states))

@@ -9,8 +9,8 @@ from kaldingram.prune import ArpaParser
 from kaldingram.prune import prune as prune_model
 from kaldingram.train import NgramCounts
 
+from asr_kd.corpus.arpa import BEGIN, END
 from asr_kd.errors import AsrKdError
-from asr_kd.lang.arpa import BEGIN, END
 
 UNKNOWN = "<unk>"
 MAX_ORDER = 5

@@ -9,6 +9,10 @@ from torch import Tensor, nn
 
 from asr_kd.errors import AsrKdError
 
+# A network is built before its weights are looked at: what a description may claim has bounds.
+MOST_LAYERS = 200
+MOST_CONTEXT = 10_000  # frames to one side of the one that is classified
+
 
 @dataclass(frozen=True)
 class ModelSettings:
@@ -37,6 +41,10 @@ class ModelSettings:
         """Refuse the value of setting `name` unless it is `valid`; `what` says which values are."""
         if not valid:
             raise AsrKdError(f"models of kind {self.kind!r}: {name}={getattr(self, name)!r} is not {what}")
+
+    def require_range(self, name: str, lowest: int, highest: int) -> None:
+        """Refuse the value of setting `name` unless it is in this range, both ends included."""
+        self.require(name, lowest <= getattr(self, name) <= highest, f"from {lowest} to {highest}")
 
 
 class AcousticModel(nn.Module, ABC):

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from asr_kd.models.base import ModelSettings
+from asr_kd.models.base import MOST_CONTEXT, MOST_LAYERS, ModelSettings
 from asr_kd.models.dnn import WindowedNetwork
 
 
@@ -22,7 +22,10 @@ class CompressedDnnSettings(ModelSettings):
     batch_norm: bool = True
 
     def __post_init__(self) -> None:
-        self.require("units", bool(self.units) and min(self.units) >= 1, "a list of at least one width")
+        some = 1 <= len(self.units) <= MOST_LAYERS and min(self.units) >= 1
+        self.require("units", some, f"a list of 1 to {MOST_LAYERS} widths")
+        for name in ("left_context", "right_context"):
+            self.require_range(name, 0, MOST_CONTEXT)
         paired = len(self.ranks) == len(self.units) + 1 and min(self.ranks) >= 0
         self.require("ranks", paired, "a list of ranks, one for each of `units` and one for the output")
 

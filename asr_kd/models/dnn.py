@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from asr_kd.models.base import AcousticModel, ModelSettings
+from asr_kd.models.base import MOST_CONTEXT, MOST_LAYERS, AcousticModel, ModelSettings
 from asr_kd.models.dropout import Dropout
 
 
@@ -23,10 +23,10 @@ class DnnSettings(ModelSettings):
     dropout: float = 0.2
 
     def __post_init__(self) -> None:
-        for name in ("hidden_layers", "hidden_units"):
-            self.require(name, getattr(self, name) >= 1, "at least 1")
+        self.require_range("hidden_layers", 1, MOST_LAYERS)
+        self.require("hidden_units", self.hidden_units >= 1, "at least 1")
         for name in ("left_context", "right_context"):
-            self.require(name, getattr(self, name) >= 0, "at least 0")
+            self.require_range(name, 0, MOST_CONTEXT)
         self.require("dropout", 0.0 <= self.dropout < 1.0, "in [0, 1)")
 
 

@@ -1,6 +1,7 @@
 """Models on disk: weights as safetensors, the architecture as JSON. No pickle."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ DESCRIPTION_FILE = "model.json"
 
 # A sparse tensor is stored as which of its values are not zero, a bit each, and these values in turn.
 _MASK, _VALUES = ".nonzero", ".values"
+_LARGEST_SIZE = 10_000_000  # of a description's sizes: far above any that is in use
 
 
 def save_model(folder: Path, model: AcousticModel, sparse: bool = False) -> None:
@@ -71,7 +73,7 @@ def read_description(folder: Path) -> dict[str, Any]:
         raise AsrKdError(
             f"{path} cannot be read ({error.strerror}); it must lie beside the weights"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise AsrKdError(f"{path} does not describe a model ({error!r}); copy the folder anew") from error
     return content
 
@@ -81,11 +83,20 @@ def _architecture(folder: Path) -> AcousticModel:
     try:
         settings = {"kind": content["kind"], **content["settings"]}
         with torch.device("meta"):  # shapes alone: nothing is allocated before the weights' own shapes agree
-            return build(settings, int(content["input_dims"]), int(content["senones"]))
-    except (ValueError, KeyError, TypeError) as error:
+            return build(settings, _size(content, "input_dims"), _size(content, "senones"))
+    except AsrKdError as error:
+        raise AsrKdError(f"{folder / DESCRIPTION_FILE}: {error}") from None
+    except (ValueError, KeyError, TypeError, RuntimeError, OverflowError) as error:
         raise AsrKdError(
             f"{folder / DESCRIPTION_FILE} does not describe a model ({error!r}); copy the folder anew"
         ) from error
+
+
+def _size(content: Mapping[str, Any], name: str) -> int:
+    size = content[name]
+    if type(size) is not int or not 1 <= size <= _LARGEST_SIZE:
+        raise ValueError(f"{name}={size!r}")
+    return size
 
 
 def _check_weights(path: Path, found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
@@ -123,9 +134,12 @@ def _with_zeros(
     for name in [name.removesuffix(_MASK) for name in stored if name.endswith(_MASK)]:
         bits, values = weights.pop(name + _MASK), weights.pop(name + _VALUES, None)
         shape = expected[name].shape if name in expected else torch.Size([0])
+        misfit = AsrKdError(f"{path}: the sparse weight {name} does not fit its {DESCRIPTION_FILE}")
+        if bits.dtype != torch.uint8 or bits.shape != (-(-shape.numel() // 8),):
+            raise misfit
         nonzero = torch.from_numpy(np.unpackbits(bits.numpy(), count=shape.numel()).astype(bool))
         if values is None or values.shape != (int(nonzero.sum()),):
-            raise AsrKdError(f"{path}: the sparse weight {name} does not fit its {DESCRIPTION_FILE}")
+            raise misfit
         weights[name] = (
             torch.zeros(shape.numel(), dtype=values.dtype).masked_scatter(nonzero, values).view(shape)
         )

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from asr_kd.models.base import AcousticModel, ModelSettings
+from asr_kd.models.base import MOST_CONTEXT, MOST_LAYERS, AcousticModel, ModelSettings
 from asr_kd.models.dropout import Dropout
 
 
@@ -26,10 +26,12 @@ class TdnnSettings(ModelSettings):
     def __post_init__(self) -> None:
         for name in ("channels", "chunk_frames"):
             self.require(name, getattr(self, name) >= 1, "at least 1")
-        odd = bool(self.kernel_sizes) and all(size > 0 and size % 2 == 1 for size in self.kernel_sizes)
-        self.require("kernel_sizes", odd, "a list of odd numbers, one a layer")
+        some = 1 <= len(self.kernel_sizes) <= MOST_LAYERS
+        odd = some and all(size > 0 and size % 2 == 1 for size in self.kernel_sizes)
+        self.require("kernel_sizes", odd, f"a list of odd numbers, one for each of 1 to {MOST_LAYERS} layers")
         paired = len(self.dilations) == len(self.kernel_sizes) and min(self.dilations) > 0
         self.require("dilations", paired, "a list of positive numbers, one for each of kernel_sizes")
+        self.require_range("context", 0, MOST_CONTEXT)
         self.require("dropout", 0.0 <= self.dropout < 1.0, "in [0, 1)")
 
     @property

@@ -1,6 +1,5 @@
 """Any systems against each other, whoever trained them: the content of `asr-kd compare`."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from asr_kd.corpus.text import numbered_lines, read_lines
+from asr_kd.corpus.text import json_lines, read_lines
 from asr_kd.errors import AsrKdError
 from asr_kd.report.comparisons import statistics_json
 from asr_kd.report.rates import intervals_json
@@ -73,12 +72,21 @@ class _Source:
                     f"{self.path} is no report: it has no {UTTERANCES_FILE} beside its report.json"
                 )
             return {self.path.stem: read_hypotheses(self.path, references)}
-        rows = [json.loads(line) for _, line in numbered_lines(self.utterances)]
-        names = list(rows[0]["hypotheses"]) if rows else []
+        rows = list(json_lines(self.utterances))
+        first = rows[0][1].get("hypotheses") if rows else None
+        names = list(first) if isinstance(first, dict) else []
         if self.system is not None and self.system not in names:
             raise AsrKdError(f"{self.path}: no system {self.system!r}; there are {', '.join(names)}")
         chosen = names if self.system is None else [self.system]
-        return {name: {row["id"]: row["hypotheses"][name].split() for row in rows} for name in chosen}
+        return {name: dict(_hypothesis(row, name, place) for place, row in rows) for name in chosen}
+
+
+def _hypothesis(row: Mapping[str, Any], system: str, place: str) -> tuple[str, list[str]]:
+    """Id and words of one utterance of a report."""
+    try:
+        return str(row["id"]), row["hypotheses"][system].split()
+    except (KeyError, TypeError, AttributeError) as error:
+        raise AsrKdError(f"{place}: no utterance with a hypothesis of {system} ({error!r})") from None
 
 
 def compare_systems(

@@ -11,7 +11,14 @@ import numpy as np
 import soundfile
 import soxr
 
-from asr_kd.corpus.audio import AUDIO_SUFFIXES, RAW_FORMAT, RAW_SUFFIX
+from asr_kd.corpus.audio import (
+    AUDIO_SUFFIXES,
+    RAW_FORMAT,
+    RAW_SUFFIX,
+    check_header,
+    check_name,
+    read_pieces,
+)
 from asr_kd.errors import AsrKdError
 
 STANDARD_INPUT = "-"
@@ -37,6 +44,8 @@ def find_audio(names: list[str]) -> list[str]:
             found.append(name)
         else:
             raise AsrKdError(f"{name}: no such file or folder")
+    for name in found:
+        check_name(name)
     return found
 
 
@@ -55,8 +64,11 @@ def read_blocks(name: str, sample_rate: int) -> Iterator[np.ndarray]:
             copy.seek(0)
             yield from _decode(name, copy, sample_rate)
     else:
-        with Path(name).open("rb") as file:
-            yield from _decode(name, file, sample_rate)
+        try:
+            with Path(name).open("rb") as file:
+                yield from _decode(name, file, sample_rate)
+        except OSError as error:
+            raise AsrKdError(f"{name} cannot be read ({error.strerror})") from error
 
 
 def read_raw(file: BinaryIO, rate: int, sample_rate: int, block_seconds: float) -> Iterator[np.ndarray]:
@@ -80,13 +92,10 @@ def _decode(name: str, file: BinaryIO, sample_rate: int) -> Iterator[np.ndarray]
     raw = RAW_FORMAT if Path(name).suffix.lower() == RAW_SUFFIX else {}
     try:
         with soundfile.SoundFile(file, **raw) as sound:
+            check_header(sound, name)
             convert = _Converter(sound.samplerate, sample_rate)
-            for channels in sound.blocks(
-                round(sound.samplerate * BLOCK_SECONDS), dtype="float32", always_2d=True
-            ):
-                samples = channels.mean(axis=1, dtype=np.float32)
-                if not np.isfinite(samples).all():
-                    raise AsrKdError(f"{name} holds samples that are not finite numbers")
+            block = round(sound.samplerate * BLOCK_SECONDS)
+            for samples in read_pieces(sound, name, sound.frames, block):
                 yield convert(samples)
             yield convert(np.zeros(0, np.float32), last=True)
     except soundfile.SoundFileError as error:

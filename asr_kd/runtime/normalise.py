@@ -15,6 +15,7 @@ import numpy as np
 
 from asr_kd.errors import AsrKdError
 from asr_kd.features.normalise import DEVIATION_FLOOR
+from asr_kd.frames import read_array
 
 # What the training speakers count as, in frames: a mean is learnt faster than a variance.
 PRIOR_FRAMES_OF_MEAN = 30.0
@@ -52,10 +53,11 @@ class TrainingStatistics:
         Raises:
             AsrKdError: the file has another shape, or values that are not finite or no deviation.
         """
-        rows = np.load(path, allow_pickle=False)
+        rows = read_array(path)
         if (
             rows.ndim != 2
             or len(rows) != 2 + 2 * senones
+            or not rows.shape[1]
             or not np.isfinite(rows).all()
             or rows[1].min() <= 0
         ):

@@ -77,7 +77,7 @@ class Recogniser:
         self.model = load_model_folder(folder, threads)
         self.segmentation = segmentation or Segmentation()
         self._filterbank = Filterbank(self.model.features, self.model.sample_rate)
-        self._columns = self.model.graph.highest_input_label()
+        self._columns = self.model.graph.highest_input_label
 
     @property
     def sample_rate(self) -> int:

@@ -15,6 +15,7 @@ from asr_kd.runtime.output import FORMATS, as_named_text
 from asr_kd.runtime.recogniser import Recogniser, Segment
 
 MODEL_VARIABLE = "ASR_KD_MODEL"
+INVALID = ("refuse", "skip")
 STREAM_SECONDS = 0.1  # of audio between two looks at a stream
 
 
@@ -22,7 +23,8 @@ def run(arguments: Sequence[str]) -> None:
     """The verb.
 
     Raises:
-        AsrKdError: no model, no audio, or audio that cannot be read; files before it were written.
+        AsrKdError: no model, no audio, or audio that cannot be read; files before it were written, and with
+            ``--invalid skip`` all others.
     """
     given = _parser().parse_args(arguments)
     if not given.model:
@@ -34,11 +36,18 @@ def run(arguments: Sequence[str]) -> None:
         return
     names = find_audio(given.audio)
     write = _writer(given, len(names))
+    unread = 0
     try:
-        for name, segments in _recognise(names, given):
-            write(name, segments)
+        for name, found in _recognise(names, given):
+            if isinstance(found, AsrKdError):
+                print(f"asr-kd: {found}", file=sys.stderr)
+                unread += 1
+            else:
+                write(name, found)
     except BrokenPipeError:  # whoever read has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if unread:
+        raise AsrKdError(f"{unread} of {len(names)} files cannot be read; all others were recognised")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -53,6 +62,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--jobs", type=int, default=1, help="files recognised at a time, in processes")
     parser.add_argument("--threads", type=int, default=1, help="of the network, in each process")
+    parser.add_argument(
+        "--invalid",
+        choices=INVALID,
+        default="refuse",
+        help="audio that cannot be read: end there (refuse, the default), or name it and go on (skip)",
+    )
     parser.add_argument(
         "--stream",
         action="store_true",
@@ -71,18 +86,24 @@ class _Task(NamedTuple):
     threads: int
     name: str
     raw: int | None
+    skip: bool
 
 
-def _recognise(names: Sequence[str], given: argparse.Namespace) -> Iterator[tuple[str, list[Segment]]]:
-    """Segments by file, in the order given."""
-    tasks = [_Task(Path(given.model), given.threads, name, given.raw) for name in names]
+# Segments of a file, or why there are none.
+_Found = list[Segment] | AsrKdError
+
+
+def _recognise(names: Sequence[str], given: argparse.Namespace) -> Iterator[tuple[str, _Found]]:
+    """What was found by file, in the order given."""
+    skip = given.invalid == "skip"
+    tasks = [_Task(Path(given.model), given.threads, name, given.raw, skip) for name in names]
     if given.jobs == 1 or len(tasks) == 1 or STANDARD_INPUT in names:  # a worker has no standard input
         yield from zip(names, map(_recognise_file, tasks), strict=True)
         return
-    waiting: dict[int, list[Segment]] = {}
+    waiting: dict[int, _Found] = {}
     following = 0
-    for place, segments in map_processes(_recognise_file, tasks, given.jobs, "transcribe"):
-        waiting[place] = segments
+    for place, found in map_processes(_recognise_file, tasks, given.jobs, "transcribe"):
+        waiting[place] = found
         while following in waiting:
             yield names[following], waiting.pop(following)
             following += 1
@@ -93,13 +114,18 @@ def _loaded(model: Path, threads: int) -> Recogniser:
     return Recogniser(model, threads)
 
 
-def _recognise_file(task: _Task) -> list[Segment]:
+def _recognise_file(task: _Task) -> _Found:
     recogniser = _loaded(task.model, task.threads)
     if task.raw and task.name == STANDARD_INPUT:
         audio = read_raw(sys.stdin.buffer, task.raw, recogniser.sample_rate, 1.0)
     else:
         audio = read_blocks(task.name, recogniser.sample_rate)
-    return list(recogniser.recognise(audio))
+    try:
+        return list(recogniser.recognise(audio))
+    except AsrKdError as error:
+        if not task.skip:
+            raise
+        return error
 
 
 def _writer(given: argparse.Namespace, files: int) -> Callable[[str, list[Segment]], None]:

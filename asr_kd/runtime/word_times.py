@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from asr_kd.errors import AsrKdError
+
 Pronunciation = tuple[str, ...]
 
 
@@ -59,14 +61,21 @@ class PhoneMap:
 
     @classmethod
     def read(cls, path: Path) -> "PhoneMap":
-        """Read what `write` wrote."""
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return cls(
-            [frozenset(entry["phones"]) for entry in content["senones"]],
-            [bool(entry["first"]) for entry in content["senones"]],
-            content["silence"],
-            {word: [tuple(one.split()) for one in known] for word, known in content["lexicon"].items()},
-        )
+        """Read what `write` wrote.
+
+        Raises:
+            AsrKdError: the file is missing or damaged.
+        """
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            return cls(
+                [frozenset(entry["phones"]) for entry in content["senones"]],
+                [bool(entry["first"]) for entry in content["senones"]],
+                str(content["silence"]),
+                {word: [tuple(one.split()) for one in known] for word, known in content["lexicon"].items()},
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise AsrKdError(f"{path} does not say what senones mean ({error!r}); export it again") from error
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,11 @@
 """References and hypotheses in the formats that people have: Kaldi text, CTM, JSON lines."""
 
-import json
-from collections.abc import Iterator
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asr_kd.corpus.text import numbered_lines
+from asr_kd.corpus.text import json_lines, numbered_lines
 from asr_kd.errors import AsrKdError
 
 Transcripts = dict[str, list[str]]
@@ -43,7 +42,7 @@ def read_reference(path: Path, speakers: Path | None = None) -> Reference:
         found = Reference(_read_text(path / "text"), {})
         speakers = speakers or (path / "utt2spk" if (path / "utt2spk").is_file() else None)
     elif path.suffix == ".jsonl":
-        rows = list(_json_lines(_existing(path)))
+        rows = list(json_lines(_existing(path)))
         names = {str(_key(row, _ID_KEYS, place)): row.get("speaker") for place, row in rows}
         known = {name: str(speaker) for name, speaker in names.items() if speaker is not None}
         found = Reference(_by_id(path, rows, _REFERENCE_KEYS), known if len(known) == len(names) else {})
@@ -67,7 +66,7 @@ def read_hypotheses(path: Path, references: Transcripts) -> Transcripts:
     if path.suffix == ".ctm":
         return {name: [] for name in references} | _read_ctm(path)
     if path.suffix == ".jsonl":
-        return _by_id(path, list(_json_lines(path)), _HYPOTHESIS_KEYS)
+        return _by_id(path, list(json_lines(path)), _HYPOTHESIS_KEYS)
     return _read_text(path)
 
 
@@ -96,19 +95,6 @@ def _read_speakers(path: Path, words: Transcripts) -> dict[str, str]:
     return {name: table[name][0] for name in words}
 
 
-def _json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The objects, each with its place for error messages."""
-    for number, line in numbered_lines(path):
-        place = f"{path}:{number}"
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise AsrKdError(f"{place}: not a JSON object ({error})") from None
-        if not isinstance(row, dict):
-            raise AsrKdError(f"{place}: not a JSON object")
-        yield place, row
-
-
 def _by_id(path: Path, rows: list[tuple[str, dict[str, Any]]], keys: tuple[str, ...]) -> Transcripts:
     found: Transcripts = {}
     for place, row in rows:
@@ -116,6 +102,8 @@ def _by_id(path: Path, rows: list[tuple[str, dict[str, Any]]], keys: tuple[str, 
         if name in found:
             raise AsrKdError(f"{place}: the utterance {name!r} was there before")
         text = _key(row, keys, place)
+        if not isinstance(text, str | list):
+            raise AsrKdError(f"{place}: the words of {name!r} are neither a text nor a list: {text!r}")
         found[name] = text.split() if isinstance(text, str) else [str(word) for word in text]
     return found
 
@@ -137,6 +125,8 @@ def _read_ctm(path: Path) -> Transcripts:
             continue
         try:
             name, channel, start, _, word = fields[:5]
+            if not math.isfinite(float(start)):
+                raise ValueError
             words.setdefault(name, []).append((float(start), word))
         except ValueError:
             raise AsrKdError(f"{path}:{number}: not a line `recording channel start duration word`") from None

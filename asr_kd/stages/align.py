@@ -226,7 +226,7 @@ def _import_labels(config: Config, work: Path, model: Artifact | None) -> None:
 
 
 def _senones_of_graph(work: Path, config: Config) -> int:
-    return load_graph(work / "align" / f"graph-{next(iter(config.lms))}").highest_input_label()
+    return load_graph(work / "align" / f"graph-{next(iter(config.lms))}").highest_input_label
 
 
 def _graph_made_from(config: Config, work: Path, model: Artifact, name: str, lm: LmConfig) -> dict[str, Any]:

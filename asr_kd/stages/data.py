@@ -178,7 +178,7 @@ def _problems(source: Source, config: Config) -> tuple[dict[str, list[Utterance]
     parts, broken = validation.check_audio(
         source.parts, settings.sample_rate, settings.resample, resolve_workers(config.workers)
     )
-    return parts, problems + broken + validation.check_frames(parts, _frame_counter(config))
+    return parts, problems + broken + validation.check_frames(parts, frame_counter(config))
 
 
 def _modelled_words(source: Source) -> set[str]:
@@ -197,11 +197,11 @@ def _warnings(
     source: Source, parts: dict[str, list[Utterance]], words: vocabulary.Vocabulary, config: Config
 ) -> list[Problem]:
     """What deserves a look."""
-    short = validation.check_transcript_lengths(parts, _frame_counter(config), words.alignment, PHONE_STATES)
+    short = validation.check_transcript_lengths(parts, frame_counter(config), words.alignment, PHONE_STATES)
     return short + validation.pronounced_words(words.completion, source.corpus.lexicon)
 
 
-def _frame_counter(config: Config) -> Callable[[float], int]:
+def frame_counter(config: Config) -> Callable[[float], int]:
     """Counts the frames of so many seconds."""
     rate = config.data.sample_rate
     return lambda seconds: count_frames(round(seconds * rate), config.features, rate)

@@ -59,11 +59,12 @@ def load_source(config: Config) -> Source:
     if settings.lm_text and not lines:
         raise AsrKdError(f"data.lm_text={settings.lm_text} holds no sentences")
     sentences = [" ".join(line.split()) for line in [*corpus.lm_sentences, *lines]]
-    words = vocabulary.text_words(parts, PARTS, sentences) | (corpus.lexicon or Lexicon()).entries.keys()
+    lexicon = corpus.lexicon or Lexicon()
+    words = vocabulary.text_words(parts, PARTS, sentences) | lexicon.entries.keys() | {*lexicon.phones}
     if reserved := sorted(words & RESERVED):
         raise AsrKdError(
-            f"{', '.join(reserved)}: no words, but marks of language models and graphs; take them out of "
-            "transcripts, data.lm_text and data.lexicon"
+            f"{', '.join(reserved)}: no words or phones, but marks of language models and graphs; take them "
+            "out of transcripts, data.lm_text and data.lexicon"
         )
     arpas, decoded = _arpas(config, corpus)
     return Source(corpus, {part: parts[part] for part in PARTS}, sentences, arpas, decoded)

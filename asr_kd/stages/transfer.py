@@ -31,9 +31,10 @@ from asr_kd.layout import TRAIN, UNLABELLED, view_folder
 from asr_kd.planning import Wanted, check_may_make, check_settled
 from asr_kd.progress import say
 from asr_kd.seeding import derive_seed, generator
+from asr_kd.stages.data import frame_counter
 from asr_kd.training.data import FrameData, PerFrame, join, labelled
 
-DIGESTS_FILE = ".unlabelled-digests.json"
+DIGESTS_FILE, PROBLEMS_FILE = ".unlabelled-digests.json", "unlabelled-problems.txt"
 
 
 @dataclass(frozen=True)
@@ -227,11 +228,13 @@ def make_unlabelled(config: Config, work: Path) -> Artifact:
     measured, problems = validate.check_audio(
         {UNLABELLED: utterances}, config.data.sample_rate, config.data.resample, workers
     )
+    problems += validate.check_frames(measured, frame_counter(config))
     if config.data.invalid == "refuse":
-        validate.refuse(
-            problems, work / "unlabelled-problems.txt", "; data.invalid=skip leaves such audio out"
-        )
+        validate.refuse(problems, work / PROBLEMS_FILE, "; data.invalid=skip leaves such audio out")
+    validate.set_aside(problems, work / PROBLEMS_FILE)
     kept = validate.without(measured, problems)[UNLABELLED]
+    if not kept:
+        raise AsrKdError(f"data.unlabelled={config.data.unlabelled}: no valid audio is left: {problems[0]}")
     with create(path, made_from) as folder:
         _extract(config, folder, kept, None)
     say(f"features/{UNLABELLED}: {len(kept)} utterances without transcripts")

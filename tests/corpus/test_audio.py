@@ -91,3 +91,61 @@ def test_a_truncated_flac_is_refused(tmp_path: Path):
     (tmp_path / "a.flac").write_bytes(content[: len(content) // 2])
     with pytest.raises(AsrKdError, match=r"u1.*a\.flac is (truncated|damaged)"):
         read_audio(utterance(tmp_path / "a.flac"), 16000)
+
+
+def refused(path: Path, message: str, rate: int = 16000) -> None:
+    with pytest.raises(AsrKdError, match=rf"u1.*{path.name}.*{message}"):
+        read_audio(utterance(path), rate, resample=True)
+
+
+def altered(path: Path, place: int, content: bytes) -> Path:
+    whole = bytearray(path.read_bytes())
+    whole[place : place + len(content)] = content
+    path.write_bytes(whole)
+    return path
+
+
+def test_a_header_cannot_ask_for_memory(tmp_path: Path):
+    soundfile.write(tmp_path / "a.wav", tone(), 16000)
+    refused(altered(tmp_path / "a.wav", 24, (2_000_000_000).to_bytes(4, "little")), "claims .* hertz")
+    soundfile.write(tmp_path / "b.wav", np.zeros((100, 80)), 16000)
+    refused(tmp_path / "b.wav", "claims 16000 hertz and 80 channels")
+    # 34 minutes at 655,350 Hz would be 5 GB; there are 8,000 samples.
+    soundfile.write(tmp_path / "a.flac", np.random.default_rng(0).uniform(-0.5, 0.5, 8000), 16000)
+    refused(altered(tmp_path / "a.flac", 22, (50_000_000).to_bytes(4, "big")), "truncated|damaged")
+    soundfile.write(tmp_path / "b.flac", tone(), 16000)
+    refused(altered(tmp_path / "b.flac", 22, bytes(4)), "does not say how long it is")
+
+
+def test_ten_hours_are_refused_whole_and_read_in_pieces(tmp_path: Path):
+    hours = tmp_path / "hours.wav"
+    soundfile.write(hours, tone(16000), 16000, subtype="PCM_16")
+    size = 10 * 3600 * 16000 * 2
+    altered(hours, 4, (size + 36).to_bytes(4, "little"))
+    altered(hours, 40, size.to_bytes(4, "little"))
+    with hours.open("r+b") as file:
+        file.truncate(size + 44)  # no room is taken by zeros
+    refused(hours, "claims 36000 s, more than an hour")
+    piece = read_audio(utterance(hours, 0.25, 0.5), 16000)
+    np.testing.assert_allclose(piece, tone(16000)[4000:12000], atol=1e-4)
+    assert not read_audio(utterance(hours, 35_999.0, 1.0), 16000).any()
+
+
+def test_samples_that_no_spectrum_can_be_made_of_are_refused(tmp_path: Path):
+    soundfile.write(tmp_path / "a.wav", 1e30 * tone(), 16000, subtype="FLOAT")
+    refused(tmp_path / "a.wav", "far beyond full scale")
+    soundfile.write(tmp_path / "a.wav", 32768 * tone(), 16000, subtype="FLOAT")  # whole numbers as floats
+    assert read_audio(utterance(tmp_path / "a.wav"), 16000).max() > 10_000
+
+
+def test_a_single_sample_may_be_lost_in_conversion(tmp_path: Path):
+    soundfile.write(tmp_path / "a.wav", np.full(1, 0.5), 48000)
+    refused(tmp_path / "a.wav", "too short", rate=8000)
+
+
+def test_long_files_are_read_in_pieces_without_seams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    sound = np.random.default_rng(0).uniform(-0.5, 0.5, (5000, 3)).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", sound, 16000, subtype="FLOAT")
+    whole = read_audio(utterance(tmp_path / "a.wav"), 16000)
+    monkeypatch.setattr("asr_kd.corpus.audio.READ_VALUES", 1000)
+    np.testing.assert_array_equal(read_audio(utterance(tmp_path / "a.wav"), 16000), whole)

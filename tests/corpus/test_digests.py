@@ -2,7 +2,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from asr_kd.corpus.digests import MISSING, audio_digests
+from asr_kd.corpus.digests import MISSING, UNREADABLE, audio_digests
 
 
 def test_content_decides_and_unchanged_files_are_not_read_again(tmp_path: Path):
@@ -31,3 +31,11 @@ def test_a_damaged_cache_is_made_again(tmp_path: Path):
         cache.write_text(damaged)
         assert audio_digests([str(audio)], cache, 1) == right
         assert cache.read_text() == written
+
+
+def test_what_cannot_be_read_is_looked_at_again(tmp_path: Path):
+    # The first page of a process' memory is never there: reading it is an error of input and output.
+    (tmp_path / "a.wav").symlink_to("/proc/self/mem")
+    names = [str(tmp_path / "a.wav")]
+    assert audio_digests(names, tmp_path / "cache", 1) == {names[0]: UNREADABLE}
+    assert names[0] not in (tmp_path / "cache").read_text()

@@ -139,14 +139,42 @@ def test_an_archive_is_unpacked_once(server: Server, tmp_path: Path):
     assert fetch_archive(remote, tmp_path) == folder and len(server.asked) == 1
 
 
-@pytest.mark.parametrize(
-    "content",
-    [archive(a=b"A", UP__outside=b"!"), archive(a=b"A" * 1000)[:-20], b"no tar"],
-    ids=["climbing out", "cut short", "no archive"],  # not their content: it holds the time
-)
+def archive_of(**fields: object) -> bytes:
+    """An archive of one member that is no file."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        info = tarfile.TarInfo("a")
+        for name, value in fields.items():
+            setattr(info, name, value)
+        tar.addfile(info)
+    return packed.getvalue()
+
+
+def damaged_inside() -> bytes:
+    """The compressed stream goes wrong in the middle of a member."""
+    packed = bytearray(archive(a=hashlib.shake_128(b"A").digest(5000)))
+    packed[2000:2100] = bytes(100)
+    return bytes(packed)
+
+
+HOSTILE = {
+    "climbing out": archive(a=b"A", UP__outside=b"!"),
+    "cut short": archive(a=b"A" * 1000)[:-20],
+    "no archive": b"no tar",
+    "damaged inside": damaged_inside(),
+    "link to outside": archive_of(type=tarfile.SYMTYPE, linkname="../../outside"),
+    "absolute link": archive_of(type=tarfile.SYMTYPE, linkname="/etc/passwd"),
+    "hard link to outside": archive_of(type=tarfile.LNKTYPE, linkname="../../outside"),
+    "device": archive_of(type=tarfile.CHRTYPE, devmajor=1, devminor=5),
+    "bomb": archive(a=bytes(10_000_000)),
+}
+
+
+@pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)  # not their content: it holds the time
 def test_hostile_and_damaged_archives_are_refused(server: Server, tmp_path: Path, content: bytes):
     server.content = content
     with pytest.raises(AsrKdError, match=r"bad\.tar\.gz cannot be unpacked"):
         fetch_archive(Remote(f"{server.url}/bad.tar.gz"), tmp_path / "inside")
     assert not (tmp_path / "outside").exists() and not (tmp_path / "inside" / "outside").exists()
     assert not (tmp_path / "inside" / "bad").exists()
+    assert not (tmp_path / "inside" / ".bad.unpacking").exists()

@@ -77,6 +77,9 @@ GOOD = {"wav_scp": "u a.wav\n", "utt2spk": "u s\n", "text": "u A\n"}
         ({"segments": "u rec 0 1\n"}, "in segments but not in wav.scp: rec"),
         ({"segments": "u u 1 0.5\n"}, "begins at 1.0 s and ends at 0.5 s"),
         ({"segments": "u u 1\n"}, "not `recording start end`"),
+        ({"segments": "u u 1 inf\n"}, "begins at 1.0 s and ends at inf s"),
+        ({"segments": "u u nan -1\n"}, "begins at nan s"),
+        ({"segments": "u u -3 -1\n"}, "begins at -3.0 s"),
     ],
 )
 def test_malformed_directories_are_refused_by_name(tmp_path: Path, change: dict, message: str):

@@ -16,6 +16,9 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes("CAFE\nCAFÉ\n".encode("latin-1"))
     with pytest.raises(AsrKdError, match=r"a\.txt:2 is not UTF-8 text .*convert"):
         read_lines(tmp_path / "a.txt")
+    (tmp_path / "a.txt").write_bytes("A\nB\n".encode("utf-16-le"))
+    with pytest.raises(AsrKdError, match=r"a\.txt:1 is not UTF-8 text \(a zero byte"):
+        read_lines(tmp_path / "a.txt")
     with pytest.raises(AsrKdError, match=r"b\.txt is missing"):
         read_lines(tmp_path / "b.txt")
     with pytest.raises(AsrKdError, match=r"cannot be read \(Is a directory\)"):

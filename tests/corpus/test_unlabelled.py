@@ -44,6 +44,23 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
         read_unlabelled(str(tmp_path))
 
 
+@pytest.mark.parametrize("line", ['{"id": 1, "speaker": "s", "audio": "a.wav"}', '["id"]', '"\\ud800"'])
+def test_a_line_that_is_no_utterance_is_named(tmp_path: Path, line: str) -> None:
+    (tmp_path / "m.jsonl").write_text(f'{{"id": "u", "speaker": "s", "audio": "a.wav"}}\n{line}\n')
+    with pytest.raises(AsrKdError, match=r"m\.jsonl:2: "):
+        read_unlabelled(str(tmp_path / "m.jsonl"))
+    (tmp_path / "m.jsonl").write_bytes(b'{"id": "\xe9"}')
+    with pytest.raises(AsrKdError, match=r"m\.jsonl:1 is not UTF-8"):
+        read_unlabelled(str(tmp_path / "m.jsonl"))
+
+
+def test_names_that_no_manifest_can_hold_are_refused(tmp_path: Path) -> None:
+    write_audio(tmp_path / "ann" / "a.wav")
+    (tmp_path / "ann" / "a.wav").rename(tmp_path / "ann" / "caf\udce9.wav")
+    with pytest.raises(AsrKdError, match=r"ann/caf\\udce9\.wav: the name of this file is not UTF-8"):
+        read_unlabelled(str(tmp_path))
+
+
 def test_speakers_of_dev_and_test_are_refused() -> None:
     one, other = Utterance("1", "ann", "", ""), Utterance("2", "bob", "", "HELLO")
     refuse_known_speakers([one], [other], "test")

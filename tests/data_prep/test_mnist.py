@@ -48,6 +48,13 @@ def test_damaged_files_are_named(digits: Path) -> None:
     path.write_bytes(b"not gzip")
     with pytest.raises(AsrKdError, match=r"t10k-labels.* is not a gzipped IDX file"):
         mnist.frames(DataConfig(source=str(digits)), digits)
+    whole = gzip.compress(np.random.default_rng(0).bytes(5000))
+    path.write_bytes(whole[:1000] + bytes(100) + whole[1100:])
+    with pytest.raises(AsrKdError, match=r"t10k-labels.* is not a gzipped IDX file"):
+        mnist.frames(DataConfig(source=str(digits)), digits)
+    path.write_bytes(gzip.compress(bytes(mnist.MOST_BYTES + 1)))
+    with pytest.raises(AsrKdError, match=r"t10k-labels.* its header says"):
+        mnist.frames(DataConfig(source=str(digits)), digits)
     path.unlink()
     with pytest.raises(AsrKdError, match="t10k-labels"):
         mnist.frames(DataConfig(source=str(digits)), digits)

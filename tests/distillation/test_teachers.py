@@ -52,8 +52,12 @@ def test_weights_are_used(tmp_path: Path) -> None:
     ("mapping", "message"),
     [
         (None, r"other knows 9 senones, but the labels have 7.*teachers\.<name>\.senones"),
-        (np.arange(9), "maps to senone 8; the recipe has 7"),
+        (np.arange(9), "maps to senones 0 to 8; the recipe has 7"),
         (np.zeros(8, np.int64), "8 rows, but teacher .*other has 9 senones"),
+        (np.arange(9) - 1, "maps to senones -1 to 7; the recipe has 7"),
+        (np.eye(9)[:, :7], r"map\.npy: row 7 holds no shares that sum to 1"),
+        (np.full((9, 7), np.nan), "row 0 holds no shares"),
+        (np.tile([3.0, -2.0, 0, 0, 0, 0, 0], (9, 1)), "row 0 holds no shares"),
         (np.zeros((9, 6)), r"give \(own,\) integers or \(own, 7\) shares"),
     ],
 )
@@ -80,7 +84,7 @@ def test_a_mapped_teacher_speaks_of_the_recipes_senones(tmp_path: Path) -> None:
 def test_a_mapping_that_is_no_array_is_named(tmp_path: Path) -> None:
     (tmp_path / "map.npy").write_text("no array")
     folder = saved(tmp_path / "other", DNN, senones=9)
-    with pytest.raises(AsrKdError, match=r"map\.npy is not a senone mapping"):
+    with pytest.raises(AsrKdError, match=r"map\.npy is not an array"):
         LoadedTeachers(Teachers((folder,), (tmp_path / "map.npy",), 7, "arithmetic"), "cpu")
 
 

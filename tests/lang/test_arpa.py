@@ -54,6 +54,13 @@ def test_what_is_wrong_is_named(tmp_path: Path, content: str, message: str) -> N
         restrict_arpa(tmp_path / "source", {"A", "B"}, tmp_path / "target")
 
 
+def test_the_longest_ngrams_back_off_to_nothing(tmp_path: Path) -> None:
+    # Kaldi's reader ends the process where they carry a weight, as those of many toolkits do.
+    (tmp_path / "source").write_text(MODEL.replace("-0.3 A B", "-0.3 A B -0.5"))
+    restrict_arpa(tmp_path / "source", {"A", "B"}, tmp_path / "target")
+    assert "-0.3\tA B\n" in (tmp_path / "target").read_text()
+
+
 def test_an4s_own_model_is_read(tmp_path: Path, corpora: Path) -> None:
     source = corpora / "an4" / "etc" / "an4.ug.lm"
     summary = restrict_arpa(source, {"YES", "NO", "MEMORY"}, tmp_path / "target")

@@ -52,6 +52,12 @@ def test_words_of_model_and_lexicon_are_intersected(
     assert "1 of its words are not in the lexicon" in capsys.readouterr().out
 
 
+def test_unigrams_with_backoff_weights_make_a_graph(tmp_path: Path, toy_model: GmmHmm) -> None:
+    lines = ["\\data\\", "ngram 1=4", "\\1-grams:", "-99 <s> -0.5", "-1 </s>", "-1 ONE -0.5", "-1 TWO -0.5"]
+    (tmp_path / "G.arpa").write_text("\n".join([*lines, "\\end\\", ""]))
+    assert build_graph(toy_model, LEXICON, tmp_path / "G.arpa", tmp_path, 0.5).words == 2
+
+
 def test_foreign_phones_are_named(tmp_path: Path, toy_model: GmmHmm) -> None:
     train_arpa([["ONE"]], 1, tmp_path / "G.arpa", ["ONE"])
     with pytest.raises(AsrKdError, match="'ONE' is pronounced with 'X'"):

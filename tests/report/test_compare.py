@@ -139,6 +139,16 @@ def test_reports_that_do_not_agree_on_what_was_said_are_refused(tmp_path: Path) 
     assert compare_systems(systems, reference=tmp_path / "a/report/utterances.jsonl").content
 
 
+@pytest.mark.parametrize(
+    "line", ["{", "[]", '{"id": "u", "text": "A"}', '{"id": "u", "text": "A", "hypotheses": {"gmm": null}}']
+)
+def test_a_damaged_report_is_named(tmp_path: Path, line: str) -> None:
+    good = json.dumps({"id": "v", "text": "A", "hypotheses": {"gmm": "A", "student": "B"}})
+    (tmp_path / "utterances.jsonl").write_text(f"{good}\n{line}\n")
+    with pytest.raises(AsrKdError, match=r"utterances\.jsonl:2: "):
+        compare_systems([str(tmp_path)])
+
+
 @pytest.mark.parametrize("form", ["markdown", "html"])
 def test_one_utterance_is_compared_without_intervals(
     tmp_path: Path, form: str, capsys: pytest.CaptureFixture[str]

@@ -65,3 +65,30 @@ def test_what_is_no_audio_is_named(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "nan.wav", np.full(100, np.nan), 16000, subtype="FLOAT")
     with pytest.raises(AsrKdError, match="not finite"):
         read(tmp_path / "nan.wav")
+    with pytest.raises(AsrKdError, match=r"none\.wav cannot be read \(No such file"):
+        read(tmp_path / "none.wav")
+
+
+def test_headers_are_not_believed(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", noise(0.5), 16000)
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    content[24:28] = (2_000_000_000).to_bytes(4, "little")
+    (tmp_path / "a.wav").write_bytes(content)
+    with pytest.raises(AsrKdError, match=r"a\.wav claims 2000000000 hertz"):
+        read(tmp_path / "a.wav")
+    soundfile.write(tmp_path / "a.flac", noise(3.0), 16000)
+    content = (tmp_path / "a.flac").read_bytes()
+    (tmp_path / "a.flac").write_bytes(content[: len(content) // 2])
+    with pytest.raises(AsrKdError, match=r"a\.flac.*(damaged|truncated)"):
+        read(tmp_path / "a.flac")
+
+
+def test_a_file_without_samples_is_no_error(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(0), 8000)
+    assert len(read(tmp_path / "a.wav")) == 0
+
+
+def test_names_that_cannot_be_printed_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "caf\udce9.wav").touch()
+    with pytest.raises(AsrKdError, match="the name of this file is not UTF-8"):
+        find_audio([str(tmp_path)])

@@ -89,3 +89,18 @@ def test_the_runtime_needs_nothing_of_training() -> None:
         "'kaldi_hmm_gmm'} & set(sys.modules); print(heavy); sys.exit(bool(heavy))"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_audio_that_cannot_be_read_ends_it_or_is_named_and_left_out(
+    model_folder: Path, audio: Path, tmp_path: Path, jobs: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.wav").write_text("no audio")
+    files = [audio / "0.wav", tmp_path / "bad.wav", audio / "1.wav"]
+    assert transcribe(model_folder, *files, "--jobs", jobs) == 1
+    found = capsys.readouterr()
+    assert "bad.wav is not audio" in found.err and "1.wav" not in found.out
+    assert transcribe(model_folder, *files, "--jobs", jobs, "--invalid", "skip") == 1
+    found = capsys.readouterr()
+    assert [line.split("\t")[0] for line in found.out.splitlines()] == [str(files[0]), str(files[2])]
+    assert "bad.wav is not audio" in found.err and "1 of 3 files cannot be read" in found.err

@@ -15,7 +15,7 @@ from asr_kd.corpus.manifest import read_manifest
 from asr_kd.errors import AsrKdError
 from asr_kd.stages import data
 
-ARPA = "An explanation.\n\\data\\\nngram 1=2\n\n\\1-grams:\n-1 FOUR\n-1 FORTY\n\n\\end\\\n"
+ARPA = "An explanation.\n\\data\\\nngram 1=4\n\n\\1-grams:\n-1 FOUR\n-1 FORTY\n-9 <s>\n-1 </s>\n\n\\end\\\n"
 
 
 @pytest.fixture
@@ -219,6 +219,7 @@ def test_empty_files_are_refused(corpus: Path, tmp_path: Path, setting: str, mes
     ("lexicon", "message"),
     [
         ("ONE W AH N\n#0 AH\n<s> AH\n", "^#0, <s>: no words"),
+        ("ONE W <eps> N\n", "^<eps>: no words or phones"),
         ("ONE 1.0 W AH N\nTWO 0.5 T UW\n", r"begins with numbers \(0\.5\)"),
     ],
 )

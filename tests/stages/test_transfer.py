@@ -111,6 +111,31 @@ def test_unlabelled_audio_has_features_and_no_labels(with_audio: Config, tmp_pat
         transfer.make_unlabelled(with_audio, tmp_path)
 
 
+def test_bad_unlabelled_audio_is_refused_or_left_out_and_listed(
+    with_audio: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_audio(tmp_path, ("eve", "fay", "gus"), "unlabelled")
+    folder = tmp_path / "audio" / "unlabelled"
+    soundfile.write(folder / "fay" / "fay-1.wav", np.linspace(-0.5, 0.5, 79), 16000)  # half a frame is 80
+    (folder / "gus" / "gus-1.wav").write_bytes(b"RIFF")
+    with_audio.data.unlabelled = str(folder)
+    with pytest.raises(AsrKdError, match=r"2 problems \(1 audio, 1 too short\).*invalid=skip"):
+        transfer.make_unlabelled(with_audio, tmp_path)
+    with_audio.data.invalid = "skip"
+    index = open_part(transfer.make_unlabelled(with_audio, tmp_path).path).index
+    assert index.ids == ("eve-1~unlabelled",)
+    said = capsys.readouterr().out
+    assert "2 utterances that are left out (1 audio, 1 too short)" in said
+    listed = (tmp_path / "unlabelled-problems.txt").read_text().splitlines()
+    assert [line.split(":")[0] for line in listed] == [
+        "unlabelled gus-1~unlabelled",
+        "unlabelled fay-1~unlabelled",
+    ]
+    (folder / "eve" / "eve-1.wav").unlink()
+    with pytest.raises(AsrKdError, match="no valid audio is left"):
+        transfer.make_unlabelled(with_audio, tmp_path)
+
+
 def test_unlabelled_audio_takes_no_place_of_the_training_part(with_audio: Config, tmp_path: Path) -> None:
     # Files of a folder are utterances by their stems: here those of the training part.
     with_audio.data.unlabelled = str(tmp_path / "audio" / "train")

@@ -1,0 +1,174 @@
+"""Transducers in OpenFst's vector format, looked at before OpenFst is: it trusts what a file says.
+
+A state that an arc leads to and that is not there ends the process; a cycle of arcs without input keeps the
+search for ever; a word without a name is found out when it is recognised.
+"""
+
+import struct
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from asr_kd.errors import AsrKdError
+
+_MAGIC = struct.pack("<i", 2125659606)
+_UNCOUNTED = -1  # states of a file that was written to a pipe
+_ARC = np.dtype([("input", "<i4"), ("output", "<i4"), ("weight", "<f4"), ("state", "<i4")])
+_WORD = 4  # bytes: states and arcs are whole numbers of these
+_STATE_WORDS, _ARC_WORDS = 3, _ARC.itemsize // _WORD  # a state is its final weight and its number of arcs
+
+
+@dataclass(frozen=True, eq=False)
+class FstFile:
+    """The content of a file.
+
+    Attributes:
+        start: the first state.
+        finals: ``(states,)`` float32, infinity where a path cannot end.
+        counts: ``(states,)`` int64, arcs that leave each state.
+        arcs: ``(arcs,)``, those of the first state first.
+    """
+
+    start: int
+    finals: np.ndarray
+    counts: np.ndarray
+    arcs: np.ndarray
+
+    @classmethod
+    def read(cls, path: Path) -> "FstFile":
+        """Read a file and check that it is whole.
+
+        Raises:
+            AsrKdError: it is missing, damaged or of another format, or has no states.
+        """
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise AsrKdError(f"{path} cannot be read ({error.strerror})") from error
+        try:
+            start, states, begin = _header(content)
+            finals, counts, arcs = _body(content[begin:], states)
+        except (ValueError, struct.error) as error:
+            raise AsrKdError(f"{path} is damaged or no transducer that can be read: {error}") from None
+        if not 0 <= start < len(finals):
+            raise AsrKdError(f"{path} is empty: it has no first state")
+        return cls(start, finals, counts, arcs)
+
+    def check(self, path: Path, words: Collection[int]) -> None:
+        """Check that a search of the transducer comes to an end, and to words.
+
+        Args:
+            path: for messages.
+            words: the output labels that have a name.
+
+        Raises:
+            AsrKdError: a state, label or weight is none, nothing is final, or arcs without input go in a
+                circle.
+        """
+        arcs, states = self.arcs, len(self.finals)
+        nameless = np.setdiff1d(arcs["output"][arcs["output"] != 0], list(words))
+        problems = {
+            "an arc leads to a state that is not there": ~_within(arcs["state"], states),
+            "an input label is negative": arcs["input"] < 0,
+            "a weight is no finite number": ~np.isfinite(arcs["weight"]),
+            "an output label is no word of its table": np.isin(arcs["output"], nameless),
+        }
+        for what, wrong in problems.items():
+            if wrong.any():
+                state = int(np.repeat(np.arange(states), self.counts)[wrong.argmax()])
+                raise AsrKdError(f"{path}: {what} (an arc of state {state})")
+        if np.isnan(self.finals).any() or np.isneginf(self.finals).any():
+            raise AsrKdError(f"{path}: a final weight is no number")
+        if not np.isfinite(self.finals).any():
+            raise AsrKdError(f"{path}: no state is final, so that no utterance could end")
+        if (state := self._on_silent_cycle()) is not None:
+            raise AsrKdError(
+                f"{path}: arcs without input go in a circle, near state {state}: a search could turn there "
+                "for ever; remove epsilon cycles from the grammar"
+            )
+
+    def _on_silent_cycle(self) -> int | None:
+        """A state on a circle of arcs without input, or that one leads to; None if there is none.
+
+        Arcs whose first state no arc leads to are taken away, again and again (Kahn 1962).
+        """
+        silent = self.arcs["input"] == 0
+        sources = np.repeat(np.arange(len(self.finals)), self.counts)[silent]
+        targets = self.arcs["state"][silent]
+        coming = np.bincount(targets, minlength=len(self.finals))
+        first = np.searchsorted(sources, np.arange(len(self.finals) + 1))
+        ready, gone = np.unique(sources[coming[sources] == 0]), 0
+        while len(ready):
+            leaving = first[ready + 1] - first[ready]
+            gone += int(leaving.sum())
+            reached = targets[np.repeat(first[ready], leaving) + _count_up(leaving)]
+            states, times = np.unique(reached, return_counts=True)
+            coming[states] -= times
+            ready = states[coming[states] == 0]
+        return None if gone == len(sources) else int(sources[coming[sources] > 0][0])
+
+
+def _header(content: bytes) -> tuple[int, int, int]:
+    """First state, number of states, and where they begin."""
+    if content[:4] != _MAGIC:
+        raise ValueError("it does not begin as one of OpenFst does")
+    kind, place = _text(content, 4)
+    arc, place = _text(content, place)
+    if (kind, arc) != (b"vector", b"standard"):
+        raise ValueError(
+            f"it is of type {kind.decode(errors='replace')!r} with {arc.decode(errors='replace')!r} arcs; "
+            "convert it: fstconvert --fst_type=vector"
+        )
+    version, flags, _, start, states, _ = struct.unpack_from("<iiQqqq", content, place)
+    if version != 2 or flags & 3:
+        raise ValueError(
+            f"version {version}, flags {flags}: only version 2 is read, without symbol tables "
+            "(fstsymbols --clear_isymbols --clear_osymbols)"
+        )
+    return start, states, place + struct.calcsize("<iiQqqq")
+
+
+def _text(content: bytes, place: int) -> tuple[bytes, int]:
+    (length,) = struct.unpack_from("<i", content, place)
+    if not 0 <= length <= len(content) - place - 4:
+        raise ValueError("its header is damaged")
+    return content[place + 4 : place + 4 + length], place + 4 + length
+
+
+def _body(content: bytes, states: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Final weights, numbers of arcs, and arcs."""
+    if len(content) % _WORD or states * _STATE_WORDS * _WORD > len(content):
+        raise ValueError("it is truncated or damaged")
+    numbers = memoryview(content).cast("i")
+    places: list[int] = []
+    counts: list[int] = []
+    place = 0
+    while place < len(numbers) and len(places) != states:  # only a state tells where the next one begins
+        room = len(numbers) - place - _STATE_WORDS
+        count = numbers[place + 1] if room >= 0 else -1
+        if not 0 <= count <= room // _ARC_WORDS or numbers[place + 2]:
+            raise ValueError(
+                f"state {len(places)} claims arcs that are not there: it is truncated or damaged"
+            )
+        places.append(place)
+        counts.append(count)
+        place += _STATE_WORDS + count * _ARC_WORDS
+    if place != len(numbers) or states not in {_UNCOUNTED, len(places)}:
+        raise ValueError(f"{len(places)} states can be read, its header says {states}")
+    begin = np.array(places, np.int64)
+    of_arcs = np.ones(len(numbers), bool)
+    of_arcs[(begin[:, None] + np.arange(_STATE_WORDS)).ravel()] = False
+    flat = np.frombuffer(content, "<i4")
+    return flat[begin].view("<f4"), np.array(counts, np.int64), flat[of_arcs].view(_ARC)
+
+
+def _within(states: np.ndarray, count: int) -> np.ndarray:
+    return (states >= 0) & (states < count)
+
+
+def _count_up(lengths: np.ndarray) -> np.ndarray:
+    """0, 1, ... of each length in turn."""
+    ends = np.cumsum(lengths)
+    return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
