@@ -130,7 +130,7 @@ def _body(path: Path) -> Iterator[tuple[int, str]]:
     except (OSError, EOFError, zlib.error) as error:
         raise AsrKdError(f"{path} cannot be read ({error}); it is damaged or no ARPA file") from error
     if not begun:
-        raise AsrKdError(f"{path} is not a language model in ARPA format: it has no line {BEGINNING}")
+        raise AsrKdError(f"{path} has no line {BEGINNING}: it is no language model in ARPA format")
 
 
 def _ngram(fields: list[str], order: int) -> Ngram | None:

@@ -119,7 +119,7 @@ def test_bad_unlabelled_audio_is_refused_or_left_out_and_listed(
     soundfile.write(folder / "fay" / "fay-1.wav", np.linspace(-0.5, 0.5, 79), 16000)  # half a frame is 80
     (folder / "gus" / "gus-1.wav").write_bytes(b"RIFF")
     with_audio.data.unlabelled = str(folder)
-    with pytest.raises(AsrKdError, match=r"2 problems \(1 audio, 1 too short\).*invalid=skip"):
+    with pytest.raises(AsrKdError, match=r"(?s)2 problems \(1 audio, 1 too short\).*invalid=skip"):
         transfer.make_unlabelled(with_audio, tmp_path)
     with_audio.data.invalid = "skip"
     index = open_part(transfer.make_unlabelled(with_audio, tmp_path).path).index
