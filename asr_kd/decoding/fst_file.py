@@ -83,9 +83,9 @@ class FstFile:
             raise AsrKdError(f"{path}: a final weight is no number")
         if not np.isfinite(self.finals).any():
             raise AsrKdError(f"{path}: no state is final, so that no utterance could end")
-        if (state := self._on_silent_cycle()) is not None:
+        if (turning := self._on_silent_cycle()) is not None:
             raise AsrKdError(
-                f"{path}: arcs without input go in a circle, near state {state}: a search could turn there "
+                f"{path}: arcs without input go in a circle, near state {turning}: a search could turn there "
                 "for ever; remove epsilon cycles from the grammar"
             )
 
