@@ -120,6 +120,8 @@ def _compare(work: Path, stage: str, whole: dict[str, str]) -> int:
 if __name__ in {"__main__", "__mp_main__"}:
     _arm(int(sys.argv[1]))
 if __name__ == "__main__":
+    # Whoever runs the tests in the background has it ignored, and programs inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     from asr_kd import cli
 
     sys.exit(cli.main(sys.argv[2:]))
