@@ -112,19 +112,24 @@ def export_checked(model: AcousticModel, path: Path, utterances: Sequence[np.nda
     """`export_network`, then `compare`.
 
     Raises:
-        AsrKdError: the export gives other posteriors, or there are no frames; nothing is left at `path`.
+        AsrKdError: the export gives other posteriors, or none that are numbers, or there are no frames; nothing
+            is left at `path`.
     """
     if not any(map(len, utterances)):
         raise AsrKdError(f"{path.name}: no frames to compare the exported network on: the dev part is empty")
     export_network(model, path)
-    agreement = compare(model, OnnxNetwork(path), utterances)
-    if not agreement.max_difference <= LARGEST_DIFFERENCE:
+    try:
+        agreement = compare(model, OnnxNetwork(path), utterances)
+        if not agreement.max_difference <= LARGEST_DIFFERENCE:
+            raise AsrKdError(
+                f"{path.name}: log posteriors of the exported network differ by "
+                f"{agreement.max_difference:.2g} from those of the network itself (allowed: "
+                f"{LARGEST_DIFFERENCE}); its kind {type(model).__name__} cannot be exported with these "
+                "versions of torch and ONNX"
+            )
+    except AsrKdError:
         path.unlink()
-        raise AsrKdError(
-            f"{path.name}: log posteriors of the exported network differ by {agreement.max_difference:.2g} "
-            f"from those of the network itself (allowed: {LARGEST_DIFFERENCE}); its kind "
-            f"{type(model).__name__} cannot be exported with these versions of torch and ONNX"
-        )
+        raise
     return agreement
 
 
