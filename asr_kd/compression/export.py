@@ -112,8 +112,8 @@ def export_checked(model: AcousticModel, path: Path, utterances: Sequence[np.nda
     """`export_network`, then `compare`.
 
     Raises:
-        AsrKdError: the export gives other posteriors, or none that are numbers, or there are no frames; nothing
-            is left at `path`.
+        AsrKdError: the export gives other posteriors, or none that are numbers, or there are no frames;
+            nothing is left at `path`.
     """
     if not any(map(len, utterances)):
         raise AsrKdError(f"{path.name}: no frames to compare the exported network on: the dev part is empty")
