@@ -177,6 +177,9 @@ def _compare(arguments: Sequence[str]) -> None:
     form, seed = own.get("format", "markdown"), own.get("seed", "0")
     if form not in renderers or not seed.isdigit():
         raise AsrKdError(f"compare knows format={', format='.join(renderers)}, and seed=NUMBER")
+    to = Path(own["to"]) if "to" in own else None
+    if to is not None and (to.is_dir() or not to.parent.is_dir()):
+        raise AsrKdError(f"to={to}: give the name of a file in a folder that exists")
     files = {name: Path(own[name]) for name in ("reference", "speakers", "vocabulary") if name in own}
     found = compare.compare_systems(
         systems,
@@ -187,8 +190,8 @@ def _compare(arguments: Sequence[str]) -> None:
         int(seed),
     )
     text = renderers[form](found)
-    if "to" in own:
-        Path(own["to"]).write_text(text, encoding="utf-8")
+    if to is not None:
+        to.write_text(text, encoding="utf-8")
     else:
         print(text, end="")
 

@@ -95,6 +95,9 @@ def _check_target(to: Path) -> None:
     """Refuse to replace anything but what this verb has written."""
     if to.exists() and not to.is_dir():
         raise AsrKdError(f"to={to} is a file: name an empty or a new folder")
+    if to.exists() and to.samefile(Path.cwd()):
+        # A finished model takes the place of the folder `to`, and nobody would stand in it.
+        raise AsrKdError(f"to={to} is the current folder: name another one")
     if not to.exists() or not any(to.iterdir()):
         return
     # Not by its files: a trained network has a model.json as well.

@@ -190,6 +190,13 @@ def test_command_line(files: Path, form: str, capsys: pytest.CaptureFixture[str]
         assert "mine" in printed and "not distinguishable" in printed
 
 
+@pytest.mark.parametrize("to", [".", "missing/out.md"])
+def test_output_that_is_no_file_is_refused(files: Path, to: str, capsys: pytest.CaptureFixture[str]) -> None:
+    systems = [str(files / "base.txt"), str(files / "new.txt")]
+    assert cli.main(["compare", *systems, f"reference={files / 'ref.txt'}", f"to={files / to}"]) == 1
+    assert "give the name of a file in a folder that exists" in capsys.readouterr().err
+
+
 def test_unknown_format_is_refused(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["compare", str(files / "base.txt"), "format=pdf"]) == 1
     assert "format=markdown" in capsys.readouterr().err

@@ -43,7 +43,9 @@ def test_a_model_folder_recognises_and_an_older_one_is_replaced(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "work"]
 
 
-def test_nothing_else_is_replaced(recipe: tuple[Config, Path], tmp_path: Path) -> None:
+def test_nothing_else_is_replaced(
+    recipe: tuple[Config, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config, work = recipe
     student = Artifact(work / "distill" / "student")
     with pytest.raises(AsrKdError, match="holds something else than an exported model"):
@@ -55,6 +57,9 @@ def test_nothing_else_is_replaced(recipe: tuple[Config, Path], tmp_path: Path) -
     with pytest.raises(AsrKdError, match="notes is a file"):
         export_model(config, work, "student", tmp_path / "notes")
     assert (tmp_path / "notes").read_text() == "mine"
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(AsrKdError, match="is the current folder"):
+        export_model(config, work, "student", Path())
 
 
 def test_the_first_recognition_is_not_measured(
