@@ -303,7 +303,7 @@ class BenchConfig:
 
     systems: list[str] = field(default_factory=list)  # empty: all, of members one an architecture
     passes: int = 5
-    seconds_of_audio: float = 150.0  # of the test part
+    seconds_of_audio: float = 60.0  # of the test part
     threads: int = 1
     peers: bool = True  # measure other recognisers too, where they are installed (extra `bench`)
 
