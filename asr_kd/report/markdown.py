@@ -198,8 +198,8 @@ def _gaps(report: Mapping[str, Any]) -> list[str]:
         "## Gap closed",
         table(("student", *header), rows),
         "(student - mean single) / (ensemble - mean single) on test: 0 % is a single network, 100 % the "
-        "ensemble; with 95 % bootstrap intervals. Not clear: the ensemble's own gain is not above 0 in its "
-        "whole interval.",
+        "ensemble; with 95 % bootstrap intervals. It is said to be not clear where the ensemble's own gain "
+        "is not above 0 in its whole interval.",
     ]
 
 
