@@ -12,7 +12,7 @@ GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command line,$(origin $(name
 SETTINGS := $(foreach name,$(filter-out $(OWN),$(GIVEN)),'$(name)=$($(name))')
 
 .DEFAULT_GOAL := run
-.PHONY: run setup test test-recipes fuzz test-browser lint format bench bench-targets bench-scoring bench-specialists sweep status validate settings clean help
+.PHONY: run setup test test-recipes fuzz test-browser lint format bench bench-targets bench-scoring bench-specialists bench-memory sweep status validate settings clean help
 
 run: setup  ## set up, then run recipe=NAME (default mini) from stage= to stop_stage=, to its report
 	$(BIN)/asr-kd run recipe=$(recipe) $(SETTINGS) $(args)
@@ -54,6 +54,9 @@ bench-targets: setup  ## measure what recipe=NAME's soft-target store costs and 
 
 bench-scoring: setup  ## measure how long scoring and all tests take on 100,000 utterances
 	$(BIN)/python -m asr_kd.bench.scoring $(args)
+
+bench-memory: setup  ## measure the peak memory of stages on simulated corpora of 5 and 100 hours (10 GB of disk)
+	$(BIN)/python -m asr_kd.bench.memory $(args)
 
 bench-specialists: setup  ## how many frames a second generalist and specialists become one distribution
 	$(BIN)/python -m asr_kd.bench.specialists --work $(or $(work),exp/$(recipe)) $(args)

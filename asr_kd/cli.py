@@ -70,7 +70,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 128 + (signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT)
     except MemoryError:
         traceback.print_exc()
-        print("asr-kd: out of memory; lower `workers` and run the same command again", file=sys.stderr)
+        print(
+            "asr-kd: out of memory; lower `workers` or `memory_budget` and run the same command again",
+            file=sys.stderr,
+        )
         return 1
     return 0
 

@@ -6,9 +6,11 @@ plus one index that says where each utterance lies. Arrays are memory-mapped; a 
 
 import json
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +76,12 @@ class FrameIndex:
         """Places of utterances, spread evenly, that hold about `frames` frames."""
         return range(0, len(self), max(1, self.total_frames // max(1, frames)))
 
+    def ranges(self, frames: int) -> list[range]:
+        """Runs of whole utterances of about so many frames each, as places."""
+        number = self.offsets[:-1] // max(1, frames)
+        starts = np.flatnonzero(np.diff(number, prepend=-1)).tolist()
+        return [range(first, last) for first, last in pairwise([*starts, len(self)])]
+
     def save(self, folder: Path) -> None:
         """Write ``index.json`` into `folder`."""
         content = {"ids": self.ids, "speakers": self.speakers, "offsets": self.offsets.tolist()}
@@ -84,7 +92,8 @@ class FrameIndex:
         """Read ``index.json`` of `folder`."""
         content = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
         offsets = np.asarray(content["offsets"], dtype=np.int64)
-        return cls(tuple(content["ids"]), tuple(content["speakers"]), offsets)
+        # Speakers have many utterances: one string each is enough.
+        return cls(tuple(content["ids"]), tuple(map(sys.intern, content["speakers"])), offsets)
 
 
 def create_frames(path: Path, frames: int, shape: tuple[int, ...], dtype: Any) -> np.memmap:

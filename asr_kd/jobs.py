@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing.process import BaseProcess as ParentProcess
 from threading import Thread
 from typing import Any, TypeVar
 
+from asr_kd import memory
 from asr_kd.errors import AsrKdError
 from asr_kd.progress import bar
 
@@ -36,6 +38,30 @@ def resolve_workers(setting: int) -> int:
     return setting or available_cores()
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What a worker process takes, and what to do about it.
+
+    Attributes:
+        private_bytes: its private memory at most, as estimated; 0: little.
+        lower: the setting that makes it smaller, for messages.
+    """
+
+    private_bytes: int = 0
+    lower: str = "workers"
+
+    def affordable(self, workers: int, what: str) -> int:
+        """How many workers there is memory for, see `memory.affordable`."""
+        return memory.affordable(workers, self.private_bytes, what, self.lower)
+
+    def room(self, workers: int) -> int:
+        """What each of some workers may take beside this, to keep what it could make again; in bytes."""
+        return memory.room(workers, self.private_bytes)
+
+
+LITTLE = Cost()
+
+
 def map_processes(
     function: Callable[[Item], Result],
     items: Sequence[Item],
@@ -43,18 +69,22 @@ def map_processes(
     description: str,
     initializer: Callable[..., None] | None = None,
     initargs: tuple[Any, ...] = (),
+    cost: Cost = LITTLE,
 ) -> Iterator[tuple[int, Result]]:
     """Yield ``(position in items, function(item))`` as results are ready, in no particular order.
 
     `function`, `initializer` and everything passed must be picklable (module-level functions). With one
-    worker the work is still done in a process of its own, so that the result does not depend on `workers`.
+    worker the work is still done in a process of its own, so that the result does not depend on `workers`:
+    there are fewer where the memory budget has no room for so many.
 
     Raises:
-        AsrKdError: a worker process died (most often: killed for want of memory).
+        AsrKdError: there is no memory for a worker, one ran out of it, or one died (most often: killed for
+            want of memory).
         Exception: whatever `function` raised, after the remaining work has been cancelled.
     """
     if items:
-        with WorkerPool(min(workers, len(items)), initializer, initargs) as pool:
+        count = cost.affordable(min(workers, len(items)), description)
+        with WorkerPool(count, initializer, initargs, cost.lower) as pool:
             yield from pool.map(function, items, description)
 
 
@@ -62,9 +92,14 @@ class WorkerPool:
     """Worker processes for several maps; what a worker has loaded for one it still has for the next."""
 
     def __init__(
-        self, workers: int, initializer: Callable[..., None] | None = None, initargs: tuple[Any, ...] = ()
+        self,
+        workers: int,
+        initializer: Callable[..., None] | None = None,
+        initargs: tuple[Any, ...] = (),
+        lower: str = LITTLE.lower,
     ) -> None:
-        """Workers start with the first piece of work. See `map_processes` for the arguments."""
+        """Workers start with the first piece of work. See `map_processes` and `Cost` for the arguments."""
+        self._lower = lower
         self._executor = ProcessPoolExecutor(
             max_workers=workers,
             mp_context=multiprocessing.get_context("spawn"),
@@ -84,19 +119,37 @@ class WorkerPool:
     ) -> Iterator[tuple[int, Result]]:
         """As `map_processes`, in the pool's processes."""
         with one_thread_each(), bar(len(items), description) as progress:
-            futures = {self._executor.submit(function, item): place for place, item in enumerate(items)}
+            with explained(description, self._lower):
+                futures = {self._executor.submit(function, item): place for place, item in enumerate(items)}
             try:
                 for future in as_completed(futures):
-                    yield futures[future], future.result()
+                    with explained(description, self._lower):
+                        result = future.result()
+                    # Let go of it at once: in the future's hands all results would stay until the last.
+                    place = futures.pop(future)
+                    yield place, result
                     progress.update()
-            except BrokenProcessPool as error:
-                raise AsrKdError(
-                    f"{description}: a worker process died, most likely for want of memory; "
-                    "lower `workers` and run the same command again to go on"
-                ) from error
             finally:
                 for future in futures:
                     future.cancel()
+
+
+@contextmanager
+def explained(description: str, lower: str) -> Iterator[None]:
+    """Inside, the death of a worker and a shortage of memory get a message that says what to do.
+
+    Raises:
+        AsrKdError: one of the two.
+    """
+    settings = "`workers`" if lower == LITTLE.lower else f"`workers` or `{lower}`"
+    try:
+        with memory.naming(description, settings):
+            yield
+    except BrokenProcessPool as error:
+        raise AsrKdError(
+            f"{description}: a worker process died, most likely for want of memory; "
+            f"lower {settings} and run the same command again to go on"
+        ) from error
 
 
 def end_if_interrupted(kind: type[BaseException] | None) -> None:

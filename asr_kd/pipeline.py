@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from asr_kd import artifacts, lock
+from asr_kd import artifacts, lock, memory
 from asr_kd.config import Config
 from asr_kd.config.stages import stage_settings
 from asr_kd.errors import AsrKdError
@@ -83,7 +83,7 @@ def run(config: Config) -> None:
         work.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise AsrKdError(f"work={config.work}: the folder cannot be made ({error.strerror})") from error
-    with lock.hold(work):
+    with lock.hold(work), memory.budgeted(config.memory_budget):
         artifacts.remove_temporaries(work)
         _run(config, work, first, last)
 
@@ -129,18 +129,26 @@ def _recorded(work: Path) -> dict[str, Any]:
 def _run_stage(stage: Stage, config: Config, work: Path) -> None:
     say(f"stage {stage.number} {stage.name}: {stage.makes}")
     started = time.monotonic()
-    stage.run(config, work)
+    with memory.Watch() as watch:
+        stage.run(config, work)
     seconds = time.monotonic() - started
-    say(f"stage {stage.number} {stage.name}: {_clock(seconds)}")
-    _record(work, stage, seconds, config)
+    say(f"stage {stage.number} {stage.name}: {_clock(seconds)}, {memory.in_words(watch.peak)} of memory")
+    known = memory.budget()
+    if known.given and known.size is not None and watch.peak > known.size:
+        say(
+            f"stage {stage.number} {stage.name}: that is more than memory_budget={config.memory_budget}; "
+            "lower `workers` where it has to be kept"
+        )
+    _record(work, stage, seconds, watch.peak, config)
 
 
-def _record(work: Path, stage: Stage, seconds: float, config: Config) -> None:
+def _record(work: Path, stage: Stage, seconds: float, peak_bytes: int, config: Config) -> None:
     """Note with what settings a stage finished and how long it took: later stages and the report read it."""
     settings = stage_settings(config, stage.name)
     line = {
         "stage": stage.name,
         "seconds": round(seconds, 2),
+        "memory_megabytes": round(peak_bytes / memory.MEGABYTE),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "settings": settings,
     }

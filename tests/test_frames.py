@@ -28,6 +28,16 @@ def test_spans_by_id_and_place() -> None:
 
 def test_empty_index_has_no_frames() -> None:
     assert FrameIndex.from_lengths([], [], []).total_frames == 0
+    assert FrameIndex.from_lengths([], [], []).ranges(10) == []
+
+
+def test_ranges_cover_every_utterance_once() -> None:
+    lengths = np.random.default_rng(0).integers(1, 60, size=100)
+    index = FrameIndex.from_lengths([str(place) for place in range(100)], ["s"] * 100, lengths.tolist())
+    ranges = index.ranges(200)
+    assert [place for places in ranges for place in places] == list(range(100))
+    assert len(ranges) > 5
+    assert max(lengths[list(places)].sum() for places in ranges) < 260
 
 
 def test_array_of_another_length_is_refused(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from asr_kd import memory
 from asr_kd.errors import AsrKdError
-from asr_kd.jobs import WorkerPool, map_processes, resolve_workers
+from asr_kd.jobs import Cost, WorkerPool, map_processes, resolve_workers
 from asr_kd.seeding import derive_seed, generator
 
 
@@ -52,6 +53,28 @@ def test_error_of_an_item_reaches_the_caller() -> None:
 def test_killed_worker_is_an_error_with_advice() -> None:
     with pytest.raises(AsrKdError, match="lower `workers`"):
         list(map_processes(die, [1], 1, "work"))
+
+
+def run_out(_: int) -> None:
+    raise MemoryError
+
+
+def test_a_worker_without_memory_is_an_error_with_advice() -> None:
+    cost = Cost(1, "large")
+    with pytest.raises(AsrKdError, match="work: out of memory; lower `workers` or `large`"):
+        list(map_processes(run_out, [1], 1, "work", cost=cost))
+
+
+def test_there_are_as_many_workers_as_the_budget_has_room_for() -> None:
+    cost = Cost(400_000_000)
+    with memory.budgeted(str(memory.private(os.getpid()) + 900_000_000)):
+        processes = {found for _, found in map_processes(slow_process, range(6), 4, "work", cost=cost)}
+    assert len(processes) <= 2
+
+
+def slow_process(_: int) -> int:
+    time.sleep(0.05)
+    return os.getpid()
 
 
 def test_workers_use_one_thread_and_leave_our_environment_alone() -> None:

@@ -17,13 +17,14 @@ from asr_kd.compression.magnitude import prune_weights
 from asr_kd.compression.networks import check_compressible, multiply_adds, shape_of
 from asr_kd.config.schema import OptimiserConfig, PruneConfig
 from asr_kd.errors import AsrKdError
+from asr_kd.jobs import Cost
 from asr_kd.models import AcousticModel
 from asr_kd.models.dnn import WindowedNetwork
 from asr_kd.models.storage import load_model, save_model
 from asr_kd.progress import say
 from asr_kd.seeding import derive_seed
 from asr_kd.training.data import Context, FrameData, Loader
-from asr_kd.training.jobs import run_missing
+from asr_kd.training.jobs import DataSize, run_missing, training_cost
 from asr_kd.training.loop import Trainer
 from asr_kd.training.objectives import Objective
 
@@ -49,6 +50,7 @@ class CompressionJob:
         seed: of the order of training data.
         device: where to train.
         early_stopping: keep the weights of every round's best epoch, see `Trainer`.
+        data: tells how much there is to train on.
     """
 
     name: str
@@ -61,6 +63,13 @@ class CompressionJob:
     seed: int
     device: str
     early_stopping: bool = True
+    data: Callable[[], DataSize] | None = None
+
+    @property
+    def cost(self) -> Cost:
+        """See `training.jobs.Job`."""
+        student, data = load_model(self.source), self.data() if self.data else None
+        return training_cost(self.optimiser, data, student.parameter_count, student.senones)
 
     @property
     def optimiser(self) -> OptimiserConfig:

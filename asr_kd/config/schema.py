@@ -106,6 +106,12 @@ class OptimiserConfig:
         2000  # features held in memory at once; larger corpora are streamed in shuffled shards
     )
     checkpoint_seconds: float = 60.0
+    # Frames of a batch that are computed at once, their gradients added up; auto: all, and half as many
+    # whenever memory runs out
+    micro_batch: str = "auto"
+    # Returns to the end of the last good epoch, with half the learning rate from there on, when the loss is
+    # no longer finite or has grown fivefold; then the training stops
+    roll_backs: int = 2
 
 
 @dataclass
@@ -319,6 +325,9 @@ class Config:
     stop_stage: str = "bench"  # last stage
     device: str = "auto"  # "cpu", "cuda", "cuda:1", ...; auto: CUDA where there is one
     workers: int = 0  # processes; 0: one a core
+    # Private memory of all processes together, e.g. "4 GB" or "512 MiB": where it has no room for so many
+    # workers there are fewer. auto: what machine and container leave, less a tenth
+    memory_budget: str = "auto"
     # Of networks that score frames (training has its own): "bf16", "fp32"; auto: bf16 where the processor or
     # GPU computes in it
     precision: str = "auto"

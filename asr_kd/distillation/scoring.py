@@ -1,16 +1,19 @@
 """Fill the soft-target store: every teacher scores the transfer set, in worker processes."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
 import torch
 
+from asr_kd.costs import scoring_memory
 from asr_kd.distillation.soft_targets import SoftTargets
 from asr_kd.distillation.tails import TailShape
 from asr_kd.distillation.teachers import Teachers, loaded
 from asr_kd.frames import FrameIndex, open_frames
-from asr_kd.jobs import map_processes
+from asr_kd.jobs import Cost, map_processes
+from asr_kd.models.inference import BATCH_FRAMES, blocks
+from asr_kd.models.storage import stored_bytes
 
 # About two seconds of work for five small teachers: what a kill can lose, and what evens out the workers.
 FRAMES_A_SHARD = 20_000
@@ -58,27 +61,32 @@ def score_teachers(
         workers: processes.
     """
     shards = [
-        Shard(first, last, features, targets, teachers, device) for first, last in _cut(index, FRAMES_A_SHARD)
+        Shard(places.start, places.stop, features, targets, teachers, device)
+        for places in index.ranges(FRAMES_A_SHARD)
     ]
     waiting = [shard for shard in shards if not shard.done.exists()]
-    for _ in map_processes(_score, waiting, workers, "soft targets"):
+    models = (*teachers.models, *teachers.specialists)
+    frames = min(int(index.lengths.max(initial=0)), BATCH_FRAMES)
+    cost = Cost(scoring_memory(frames, teachers.senones, stored_bytes(*models), len(teachers.models)))
+    for _ in map_processes(_score, waiting, workers, "soft targets", cost=cost):
         pass
 
 
-def _cut(index: FrameIndex, frames: int) -> list[tuple[int, int]]:
-    """Runs of whole utterances of about `frames` frames, as places ``(first, last)``, last excluded."""
-    number = index.offsets[:-1] // frames
-    starts = np.flatnonzero(np.diff(number, prepend=-1))
-    return list(zip(starts.tolist(), [*starts[1:].tolist(), len(index)], strict=True))
+@lru_cache(maxsize=1)
+def _reopened(folder: Path) -> SoftTargets:
+    """Once a process: the index is as large as the corpus."""
+    return SoftTargets.reopen(folder)
 
 
 def _score(shard: Shard) -> None:
-    store = SoftTargets.reopen(shard.targets)
+    store = _reopened(shard.targets)
     features = open_frames(shard.features, store.index)
     teachers = loaded(shard.teachers, shard.device)
     for utterance in range(shard.first, shard.last):
-        members = teachers.members(features[store.index.span(utterance)])
-        store.write(store.index.ids[utterance], members, shard.teachers.weights)
+        name, frames = store.index.ids[utterance], features[store.index.span(utterance)]
+        for first, piece, own in blocks(frames, teachers.context):
+            members = [member[own] for member in teachers.members(piece)]
+            store.write(name, members, shard.teachers.weights, first)
     store.flush()
     shard.done.touch()
 

@@ -251,9 +251,19 @@ class SoftTargets:
         return store
 
     def write(
-        self, utterance_id: str, members: Sequence[Tensor], weights: Sequence[float] | None = None
+        self,
+        utterance_id: str,
+        members: Sequence[Tensor],
+        weights: Sequence[float] | None = None,
+        first: int = 0,
     ) -> None:
-        """Fill in one utterance from the teachers' log posteriors, each ``(frames, senones)`` at T = 1.
+        """Fill in one utterance, or a part of it from its frame `first` on.
+
+        Args:
+            utterance_id: which.
+            members: the teachers' log posteriors, each ``(frames, senones)`` at T = 1.
+            weights: of a log-linear average.
+            first: frame of the utterance.
 
         Raises:
             AsrKdError: they are not finite, or do not sum to 1; names the utterance and the teacher.
@@ -266,7 +276,8 @@ class SoftTargets:
                     f"not finite or do not sum to 1 ({float(mass.min()):.4g} to {float(mass.max()):.4g}); "
                     "train it again, or mend its mapping of senones"
                 )
-        settings, span = self.settings, self.index.span(utterance_id)
+        settings, begin = self.settings, self.index.span(utterance_id).start + first
+        span = slice(begin, begin + len(members[0]))
         mean = average(members, settings.average, weights)
         if settings.tempering == "after":
             ids, values, rest = compress(mean, settings.kept, settings.temperatures)

@@ -120,6 +120,11 @@ class LoadedTeachers:
         """Of all models."""
         return sum(model.parameter_count for model in self._models) + self.specialists.parameter_count
 
+    @property
+    def context(self) -> int:
+        """Frames that posteriors depend on, to either side."""
+        return max(max(model.left_context, model.right_context) for model in self._models)
+
     def members(self, frames: np.ndarray) -> list[Tensor]:
         """Log posteriors of one utterance at T = 1, each ``(frames, senones)``.
 

@@ -11,15 +11,16 @@ import numpy as np
 from asr_kd.config import FeatureConfig
 from asr_kd.corpus.audio import audio_info, read_audio
 from asr_kd.corpus.manifest import Utterance
+from asr_kd.costs import features_memory
 from asr_kd.errors import AsrKdError
 from asr_kd.features.batched import BatchedFeatures
 from asr_kd.features.fbank import Fbank, check_mel_bins, count_frames
 from asr_kd.features.mfcc import MFCC_MEL_BINS, Mfcc
 from asr_kd.features.normalise import Statistics, normalise, subtract_mean
 from asr_kd.features.perturb import Perturbation
-from asr_kd.features.store import Part, create_part, open_part
-from asr_kd.frames import FrameIndex
-from asr_kd.jobs import map_processes
+from asr_kd.features.store import FBANK_FILE, MFCC_FILE, Part, create_part, open_part
+from asr_kd.frames import FrameIndex, open_frames
+from asr_kd.jobs import Cost, map_processes
 from asr_kd.seeding import generator
 
 BACKENDS = ("auto", "numpy", "kaldi", "torchaudio")
@@ -109,12 +110,14 @@ class Piece:
         folder: of the part they belong to.
         utterances: with known durations.
         first_frame: where they begin in the part.
+        lengths: frames of each.
         statistics: of all the speaker's filterbanks and MFCCs, where the speaker has several pieces.
     """
 
     folder: Path
     utterances: tuple[Utterance, ...]
     first_frame: int
+    lengths: tuple[int, ...]
     statistics: tuple[Statistics, Statistics] | None = None
 
 
@@ -149,7 +152,8 @@ def extract(parts: Mapping[Path, Sequence[Utterance]], extraction: Extraction, w
         create_part(folder, index, extraction.features.mel_bins, extraction.features.cepstra)
         _add_pieces(plan, folder, known, index)
     pieces = plan.whole + _with_statistics(plan.split, extraction, workers)
-    for _ in map_processes(_store_piece, pieces, workers, "features", _start_worker, (extraction,)):
+    cost = _cost(pieces)
+    for _ in map_processes(_store_piece, pieces, workers, "features", _start_worker, (extraction,), cost):
         pass
     return [open_part(folder) for folder in parts]
 
@@ -207,7 +211,8 @@ def _add_pieces(plan: _Plan, folder: Path, utterances: Sequence[Utterance], inde
     for _, group in groupby(utterances, key=lambda utterance: utterance.speaker):
         pieces: list[Piece] = []
         for bunch in _bunches(list(group)):
-            pieces.append(Piece(folder, tuple(bunch), int(index.offsets[place])))
+            lengths = index.lengths[place : place + len(bunch)].tolist()
+            pieces.append(Piece(folder, tuple(bunch), int(index.offsets[place]), tuple(lengths)))
             place += len(bunch)
         if len(pieces) == 1:
             plan.whole += pieces
@@ -231,7 +236,8 @@ def _bunches(utterances: list[Utterance]) -> list[list[Utterance]]:
 
 def _with_statistics(split: list[list[Piece]], extraction: Extraction, workers: int) -> list[Piece]:
     pieces = [piece for speaker in split for piece in speaker]
-    known = dict(map_processes(_measure_piece, pieces, workers, "statistics", _start_worker, (extraction,)))
+    initargs, cost = (extraction,), _cost(pieces)
+    known = dict(map_processes(_measure_piece, pieces, workers, "statistics", _start_worker, initargs, cost))
     done: list[Piece] = []
     for speaker in split:
         # In the order of the pieces, not of their completion: sums of floats depend on it.
@@ -239,6 +245,12 @@ def _with_statistics(split: list[list[Piece]], extraction: Extraction, workers: 
         fbank, mfcc = (Statistics.merged(of_kind) for of_kind in zip(*measured, strict=True))
         done += [replace(piece, statistics=(fbank, mfcc)) for piece in speaker]
     return done
+
+
+def _cost(pieces: Sequence[Piece]) -> Cost:
+    """Of a worker: as much audio as there is in the longest piece."""
+    seconds = (sum(one.duration_seconds or 0.0 for one in piece.utterances) for piece in pieces)
+    return Cost(features_memory(max(seconds, default=0.0)))
 
 
 class _Worker:
@@ -265,14 +277,16 @@ def _measure_piece(piece: Piece) -> tuple[Statistics, Statistics]:
 def _store_piece(piece: Piece) -> None:
     fbank, mfcc = _compute(piece)
     by_fbank, by_mfcc = piece.statistics or (Statistics.of(fbank), Statistics.of(mfcc))
-    part = open_part(piece.folder, writable=True)
+    # Without the index of the part, which is as large as the corpus.
+    stored = {name: open_frames(piece.folder / name, writable=True) for name in (FBANK_FILE, MFCC_FILE)}
     span = slice(piece.first_frame, piece.first_frame + len(fbank))
-    part.mfcc[span] = subtract_mean(mfcc, by_mfcc)
+    stored[MFCC_FILE][span] = subtract_mean(mfcc, by_mfcc)
     if _Worker.extraction.features.normalise == "speaker":
-        part.fbank[span] = normalise(fbank, by_fbank)
+        stored[FBANK_FILE][span] = normalise(fbank, by_fbank)
         return
-    first = part.index.position[piece.utterances[0].id]
-    for place in range(first, first + len(piece.utterances)):
-        span = part.index.span(place)
-        frames = fbank[span.start - piece.first_frame : span.stop - piece.first_frame]
-        part.fbank[span] = normalise(frames, Statistics.of(frames))
+    begin = 0
+    for length in piece.lengths:
+        frames = fbank[begin : begin + length]
+        first = piece.first_frame + begin
+        stored[FBANK_FILE][first : first + length] = normalise(frames, Statistics.of(frames))
+        begin += length

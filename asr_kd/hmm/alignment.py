@@ -17,6 +17,8 @@ from asr_kd.lang.lexicon_fst import entries, lexicon_fst
 ACOUSTIC_SCALE = 0.1
 TRANSITION_SCALE = 1.0
 SELF_LOOP_SCALE = 0.1
+# Memory of a state and of an arc of OpenFst's vector format, with what the allocator adds.
+STATE_BYTES, ARC_BYTES = 96, 24
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,14 @@ class TranscriptGraph:
         transitions: ascending transition ids that occur in it.
         pdfs: ascending pdfs that occur in it.
         pdf_columns: for each of `transitions`, the place of its pdf in `pdfs`.
+        bytes: of memory, about.
     """
 
     fst: kaldifst.StdVectorFst
     transitions: np.ndarray
     pdfs: np.ndarray
     pdf_columns: np.ndarray
+    bytes: int
 
 
 class GraphCompiler:
@@ -73,12 +77,13 @@ class GraphCompiler:
     def compile(self, words: Sequence[str]) -> TranscriptGraph:
         """The graph of one transcript, whose words must be in the lexicon."""
         fst = self._compiler.compile_graph_from_text([self._words[word] for word in words])
-        labels = {
+        labels = [
             arc.ilabel for state in kaldifst.StateIterator(fst) for arc in kaldifst.ArcIterator(fst, state)
-        }
-        transitions = np.array(sorted(labels - {0}), dtype=np.int64)
+        ]
+        transitions = np.array(sorted(set(labels) - {0}), dtype=np.int64)
         pdfs, columns = np.unique(self._hmm.pdf_of_transition[transitions], return_inverse=True)
-        return TranscriptGraph(fst, transitions, pdfs, columns)
+        size = STATE_BYTES * fst.num_states + ARC_BYTES * len(labels) + 3 * transitions.nbytes
+        return TranscriptGraph(fst, transitions, pdfs, columns, size)
 
 
 def align(

@@ -16,6 +16,7 @@ PRIOR_FLOOR_FRAMES = 10.0
 # Kaldi's frames with snip-edges lack up to three at the ends of an utterance; ours sit on a full grid.
 MAX_MISSING_FRAMES = 3
 SUFFIXES = (".txt", ".ark")
+BLOCK_FRAMES = 1_000_000  # looked at together, where there may be any number
 _ELEMENT = np.dtype([("width", "i1"), ("value", "<i4")])
 
 
@@ -25,7 +26,10 @@ def senone_priors(labels: np.ndarray, senones: int) -> np.ndarray:
     Returns:
         ``(senones,)`` float32, all positive, summing to 1.
     """
-    counts = np.bincount(labels[labels != NO_LABEL], minlength=senones).astype(np.float64)
+    counts = np.zeros(senones)
+    for first in range(0, len(labels), BLOCK_FRAMES):
+        block = labels[first : first + BLOCK_FRAMES]
+        counts += np.bincount(block[block != NO_LABEL], minlength=senones)
     counts = np.maximum(counts, PRIOR_FLOOR_FRAMES)
     return (counts / counts.sum()).astype(np.float32)
 

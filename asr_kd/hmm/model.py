@@ -10,18 +10,22 @@ from typing import Any
 import numpy as np
 
 from asr_kd.corpus.lexicon import Lexicon
+from asr_kd.costs import alignment_memory
 from asr_kd.errors import AsrKdError
 from asr_kd.frames import FrameIndex
 from asr_kd.hmm import shards
 from asr_kd.hmm.alignment import AlignmentSettings, check_transcripts
+from asr_kd.hmm.corpus import Corpus, shard_ranges
 from asr_kd.hmm.definition import HmmDefinition, KaldiHmm
 from asr_kd.hmm.densities import Densities
 from asr_kd.hmm.labels import NO_LABEL
 from asr_kd.hmm.phones import PhoneTable
 from asr_kd.hmm.workers import ShardWorkers
+from asr_kd.jobs import Cost
 from asr_kd.progress import track
 
 SETTINGS_FILE = "settings.json"
+SCORED_BYTES = 8_000_000  # of a network's scores that travel to a worker at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +83,7 @@ class GmmHmm:
         transcripts: Mapping[str, Sequence[str]],
         lexicon: Lexicon,
         workers: int,
+        labels: np.ndarray | None = None,
     ) -> tuple[np.ndarray, list[str]]:
         """The senone of every frame.
 
@@ -88,16 +93,19 @@ class GmmHmm:
             transcripts: the words of every utterance.
             lexicon: with a pronunciation for each of them.
             workers: processes.
+            labels: where to write, ``(frames,)`` int32, perhaps in a file; none: a new array.
 
         Returns:
-            ``(frames,)`` int32 labels, -1 in utterances that could not be aligned, and the ids of those.
+            The labels, -1 in utterances that could not be aligned, and the ids of those.
 
         Raises:
             AsrKdError: a transcript has a word or phone that is unknown.
         """
-        pieces = [(self.definition, self.densities)] * len(shards.shard_ranges(index))
-        corpus = shards.Corpus.of(index, mfcc, transcripts, lexicon)
-        return self._align(corpus, workers, shards.label_pass, pieces)
+        check_transcripts({name: transcripts[name] for name in index.ids}, lexicon, self.phones.names)
+        ranges = shard_ranges(index)
+        pieces = [(self.definition, self.densities)] * len(ranges)
+        corpus = Corpus.of(index, mfcc, transcripts, lexicon)
+        return self._align(corpus, workers, shards.label_pass, ranges, pieces, labels)
 
     def align_scores(
         self,
@@ -106,6 +114,7 @@ class GmmHmm:
         lexicon: Lexicon,
         workers: int,
         scores_of_utterance: Callable[[str], np.ndarray],
+        labels: np.ndarray | None = None,
     ) -> tuple[np.ndarray, list[str]]:
         """The same with the scores of a network instead of the mixtures: realignment.
 
@@ -116,21 +125,23 @@ class GmmHmm:
             workers: processes that search; the scores are computed in this one.
             scores_of_utterance: from an utterance id to log posteriors minus log priors, unscaled,
                 ``(frames, senones)`` float32.
+            labels: as for `align`.
 
         Raises:
             AsrKdError: scores have the wrong shape, or as for `align`.
         """
+        check_transcripts({name: transcripts[name] for name in index.ids}, lexicon, self.phones.names)
+        # Scores are large, and those of several pieces are on their way to the workers.
+        ranges = index.ranges(SCORED_BYTES // (4 * self.senones))
 
         def pieces() -> Iterable[tuple[Any, ...]]:
-            for places in shards.shard_ranges(index):
+            for places in ranges:
                 names = [index.ids[place] for place in places]
-                yield (
-                    self.definition,
-                    [self._checked_scores(index, name, scores_of_utterance) for name in names],
-                )
+                scores = [self._checked_scores(index, name, scores_of_utterance) for name in names]
+                yield self.definition, places, scores
 
-        corpus = shards.Corpus.of(index, np.zeros((0, 0), np.float32), transcripts, lexicon)
-        return self._align(corpus, workers, shards.score_pass, pieces())
+        corpus = Corpus.of(index, np.zeros((0, 0), np.float32), transcripts, lexicon)
+        return self._align(corpus, workers, shards.score_pass, ranges, pieces(), labels)
 
     def _checked_scores(
         self, index: FrameIndex, utterance: str, scores_of_utterance: Callable[[str], np.ndarray]
@@ -147,25 +158,24 @@ class GmmHmm:
 
     def _align(
         self,
-        corpus: shards.Corpus,
+        corpus: Corpus,
         workers: int,
         function: Callable[..., Any],
+        ranges: Sequence[range],
         arguments: Iterable[tuple[Any, ...]],
+        given: np.ndarray | None,
     ) -> tuple[np.ndarray, list[str]]:
-        check_transcripts(corpus.transcripts, corpus.lexicon, self.phones.names)
         index = corpus.index
-        labels = np.full(index.total_frames, NO_LABEL, dtype=np.int32)
+        labels = np.empty(index.total_frames, dtype=np.int32) if given is None else given
         failed = []
-        ranges = shards.shard_ranges(index)
-        initargs = (corpus, self.settings)
-        with ShardWorkers(min(workers, len(ranges)), "alignment", shards.initialise, initargs) as pool:
+        workers = Cost(alignment_memory(0)).affordable(min(workers, len(ranges)), "alignment")
+        with ShardWorkers(workers, "alignment", shards.initialise, (corpus, self.settings)) as pool:
             results = track(pool.run(function, arguments), len(ranges), "alignment", "shard")
             for places, aligned in zip(ranges, results, strict=True):
                 for place, own in zip(places, aligned, strict=True):
                     if own is None:
                         failed.append(index.ids[place])
-                    else:
-                        labels[index.span(place)] = own
+                    labels[index.span(place)] = NO_LABEL if own is None else own
         return labels, failed
 
     def save(self, folder: Path) -> None:

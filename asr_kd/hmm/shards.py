@@ -1,13 +1,12 @@
 """What worker processes do with their shards of a corpus. Runs only inside `workers.ShardWorkers`."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
-from asr_kd.corpus.lexicon import Lexicon
-from asr_kd.frames import FrameIndex
+from asr_kd.frames import open_frames
 from asr_kd.hmm import gmm_training, lda_mllt, tree_statistics
 from asr_kd.hmm.alignment import (
     AlignmentSettings,
@@ -17,53 +16,20 @@ from asr_kd.hmm.alignment import (
     align_equally,
     retied,
 )
+from asr_kd.hmm.corpus import Corpus, shard_ranges
 from asr_kd.hmm.definition import HmmDefinition, KaldiHmm
 from asr_kd.hmm.densities import Densities, transformed
 from asr_kd.hmm.splice import splice
 from asr_kd.seeding import derive_seed
 
-# A shard is about two and a half minutes of speech, more where the corpus would fall into too many.
-SHARD_FRAMES = 16_000
-MAX_SHARDS = 64
-# Features are kept in memory (about 160 bytes a frame) for corpora up to five and a half hours.
-MAX_KEPT_FRAMES = 2_000_000
+Value = TypeVar("Value")
+
+# Frames that statistics are gathered from at once: shards of a large corpus are taken in pieces.
+BLOCK_FRAMES = 32_000
+# Events of tree statistics that are held at once in a worker, see `tree_statistics.merge`.
+TREE_ROWS = 8_000
 
 Alignment = np.ndarray | None
-
-
-@dataclass(frozen=True, eq=False)
-class Corpus:
-    """What is aligned.
-
-    Attributes:
-        index: of the utterances.
-        mfcc: ``(frames, cepstra)`` float32, or the path of the ``.npy`` file that holds it.
-        transcripts: words of each utterance id.
-        lexicon: pronunciations of all these words.
-    """
-
-    index: FrameIndex
-    mfcc: np.ndarray | str
-    transcripts: Mapping[str, Sequence[str]]
-    lexicon: Lexicon
-
-    @classmethod
-    def of(
-        cls, index: FrameIndex, mfcc: np.ndarray, transcripts: Mapping[str, Sequence[str]], lexicon: Lexicon
-    ) -> "Corpus":
-        """The corpus, restricted to what its utterances need; a memory-mapped array travels as its path."""
-        own = {utterance: transcripts[utterance] for utterance in index.ids}
-        whole_file = isinstance(mfcc, np.memmap) and mfcc.filename is not None and mfcc.base is not None
-        source = str(mfcc.filename) if whole_file and isinstance(mfcc, np.memmap) else np.asarray(mfcc)
-        return cls(index, source, own, lexicon.restricted(word for words in own.values() for word in words))
-
-
-def shard_ranges(index: FrameIndex) -> list[range]:
-    """Consecutive utterances of each shard, a function of the corpus alone."""
-    shards = int(np.clip(index.total_frames // SHARD_FRAMES, 1, min(MAX_SHARDS, max(1, len(index)))))
-    bounds = np.searchsorted(index.offsets[:-1], np.linspace(0, index.total_frames, shards + 1)[1:-1])
-    edges = [0, *map(int, bounds), len(index)]
-    return [range(begin, end) for begin, end in pairwise(edges) if begin < end]
 
 
 @dataclass
@@ -87,38 +53,58 @@ class PassResult:
         self.failed += other.failed
 
 
-@dataclass
+class _Kept(dict[int, Value]):
+    """What is made of utterances, as far as it fits in `room` bytes; what does not is made again."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self._room, self._used = room, 0
+
+    def keep(self, place: int, value: Value, size: int) -> None:
+        """Keep `value`, of `size` bytes, if it fits."""
+        if self._used + size <= self._room:
+            self[place] = value
+            self._used += size
+
+    def clear(self) -> None:
+        """Forget everything."""
+        super().clear()
+        self._used = 0
+
+
 class _Worker:
     """The state of one worker process."""
 
-    corpus: Corpus
-    mfcc: np.ndarray
-    ranges: list[range]
-    settings: AlignmentSettings
-    hmm: KaldiHmm | None = None
-    compiler: GraphCompiler | None = None
-    graphs: dict[int, TranscriptGraph] = field(default_factory=dict)
-    alignments: dict[int, Alignment] = field(default_factory=dict)
-    transform: np.ndarray | None = None
-    kept_features: dict[int, np.ndarray] = field(default_factory=dict)
+    def __init__(self, corpus: Corpus, settings: AlignmentSettings, room: int) -> None:
+        self.corpus, self.settings, self.ranges = corpus, settings, shard_ranges(corpus.index)
+        self.mfcc = np.load(corpus.mfcc, mmap_mode="r") if isinstance(corpus.mfcc, str) else corpus.mfcc
+        path = corpus.alignments
+        self._alignments = np.zeros(0, np.int32) if path is None else open_frames(path, writable=True)
+        self._hmm: KaldiHmm | None = None
+        self._compiler: GraphCompiler | None = None
+        # Graphs cost more time than features, and for the same audio a little more room.
+        self._graphs = _Kept[TranscriptGraph](room // 2)
+        self._transform: np.ndarray | None = None
+        self._features = _Kept[np.ndarray](room // 2)
 
     def use(self, definition: HmmDefinition) -> KaldiHmm:
         """Take up a model; graphs stay while the tree does."""
-        if self.hmm is None or self.hmm.definition.tree != definition.tree:
-            self.hmm = KaldiHmm(definition)
-            self.compiler = GraphCompiler(self.hmm, self.corpus.lexicon, self.settings.silence_probability)
-            self.graphs.clear()
+        if self._hmm is None or self._hmm.definition.tree != definition.tree:
+            self._hmm = KaldiHmm(definition)
+            self._compiler = GraphCompiler(self._hmm, self.corpus.lexicon, self.settings.silence_probability)
+            self._graphs.clear()
         elif definition.transition_counts is not None:
-            self.hmm.set_transitions(definition.transition_counts)
-        return self.hmm
+            self._hmm.set_transitions(definition.transition_counts)
+        return self._hmm
 
     def graph(self, place: int) -> TranscriptGraph:
-        """The graph of one utterance, made when it is first needed."""
-        if place not in self.graphs:
-            assert self.compiler is not None
-            words = self.corpus.transcripts[self.corpus.index.ids[place]]
-            self.graphs[place] = self.compiler.compile(words)
-        return self.graphs[place]
+        """The graph of one utterance."""
+        if place in self._graphs:
+            return self._graphs[place]
+        assert self._compiler is not None
+        graph = self._compiler.compile(self.corpus.transcripts.words(place))
+        self._graphs.keep(place, graph, graph.bytes)
+        return graph
 
     def places(self, shard: int, stride: int) -> list[int]:
         """Every `stride`-th utterance of the corpus that is in the shard."""
@@ -130,39 +116,62 @@ class _Worker:
 
     def features(self, place: int, transform: np.ndarray) -> np.ndarray:
         """Transformed cepstra of an utterance, ``(frames, dims)`` float32."""
-        if self.transform is None or not np.array_equal(transform, self.transform):
-            self.transform = transform
-            self.kept_features.clear()
-        if place in self.kept_features:
-            return self.kept_features[place]
+        if self._transform is None or not np.array_equal(transform, self._transform):
+            self._transform = transform
+            self._features.clear()
+        if place in self._features:
+            return self._features[place]
         features = transformed(transform, self.cepstra(place))
-        if self.corpus.index.total_frames <= MAX_KEPT_FRAMES:
-            self.kept_features[place] = features
+        self._features.keep(place, features, features.nbytes)
         return features
 
-    def aligned(self, places: Iterable[int]) -> list[tuple[int, np.ndarray]]:
+    def align(self, place: int, path: Alignment) -> None:
+        """Note the alignment of an utterance, or that it has none."""
+        self._alignments[self.corpus.index.span(place)] = 0 if path is None else path
+
+    def aligned(self, places: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
         """Those of the utterances that have an alignment, with it."""
-        paths = [(place, self.alignments[place]) for place in places]
-        return [(place, path) for place, path in paths if path is not None]
+        for place in places:
+            path = np.array(self._alignments[self.corpus.index.span(place)])
+            if path.all():
+                yield place, path
+
+    def blocks(self, places: Iterable[int], transform: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Features and transition ids of those of the utterances that have an alignment, end to end."""
+        block: list[tuple[int, np.ndarray]] = []
+        frames = 0
+        for place, path in self.aligned(places):
+            if block and frames + len(path) > BLOCK_FRAMES:
+                yield self._joined(block, transform)
+                block, frames = [], 0
+            block.append((place, path))
+            frames += len(path)
+        yield self._joined(block, transform)
+
+    def _joined(
+        self, block: list[tuple[int, np.ndarray]], transform: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        features = [np.zeros((0, len(transform)), np.float32)]
+        features += [self.features(place, transform) for place, _ in block]
+        return np.concatenate(features), np.concatenate([np.zeros(0, np.int32), *(path for _, path in block)])
 
 
 _workers: list[_Worker] = []
 
 
-def initialise(corpus: Corpus, settings: AlignmentSettings) -> None:
-    """Set up this process; the initializer of `ShardWorkers`."""
-    mfcc = np.load(corpus.mfcc, mmap_mode="r") if isinstance(corpus.mfcc, str) else corpus.mfcc
-    _workers[:] = [_Worker(corpus, mfcc, shard_ranges(corpus.index), settings)]
+def initialise(corpus: Corpus, settings: AlignmentSettings, room: int = 0) -> None:
+    """Set up this process, with `room` bytes for what need not be made again; of `ShardWorkers`."""
+    _workers[:] = [_Worker(corpus, settings, room)]
 
 
 def start_equally(shard: int, definition: HmmDefinition, stride: int, seed: int) -> None:
     """Give every `stride`-th utterance its equal alignment."""
     worker = _workers[0]
     worker.use(definition)
-    index = worker.corpus.index
+    index, lengths = worker.corpus.index, worker.corpus.index.lengths
     for place in worker.places(shard, stride):
         own_seed = derive_seed(seed, "equal alignment", index.ids[place]) % 2**31
-        worker.alignments[place] = align_equally(worker.graph(place), int(index.lengths[place]), own_seed)
+        worker.align(place, align_equally(worker.graph(place), int(lengths[place]), own_seed))
 
 
 def align_pass(shard: int, definition: HmmDefinition, densities: Densities, stride: int) -> None:
@@ -170,7 +179,7 @@ def align_pass(shard: int, definition: HmmDefinition, densities: Densities, stri
     worker = _workers[0]
     hmm = worker.use(definition)
     for place in worker.places(shard, stride):
-        worker.alignments[place] = _align(worker, hmm, place, densities)
+        worker.align(place, _align(worker, hmm, place, densities))
 
 
 def training_pass(shard: int, definition: HmmDefinition, densities: Densities, stride: int) -> PassResult:
@@ -178,15 +187,16 @@ def training_pass(shard: int, definition: HmmDefinition, densities: Densities, s
     worker = _workers[0]
     hmm = worker.use(definition)
     places = worker.places(shard, stride)
-    aligned = worker.aligned(places)
-    transitions = np.concatenate([np.zeros(0, np.int32), *(path for _, path in aligned)])
-    frames = _concatenated(worker, densities, [place for place, _ in aligned])
-    counts = np.bincount(transitions, minlength=hmm.transitions.num_transition_ids + 1)
-    return PassResult(
-        gmm=gmm_training.accumulate(densities.gmms, frames, hmm.pdf_of_transition[transitions]),
-        transition_counts=counts.astype(np.float64),
-        failed=len(places) - len(aligned),
+    total = PassResult(
+        gmm_training.GmmStatistics.zeros(len(densities.gmms.weights), densities.gmms.dims),
+        np.zeros(hmm.transitions.num_transition_ids + 1),
+        failed=len(places) - sum(1 for _ in worker.aligned(places)),
     )
+    for frames, transitions in worker.blocks(places, densities.transform):
+        counts = np.bincount(transitions, minlength=len(total.transition_counts))
+        gmm = gmm_training.accumulate(densities.gmms, frames, hmm.pdf_of_transition[transitions])
+        total.add(PassResult(gmm, counts.astype(np.float64), failed=0))
+    return total
 
 
 def lda_pass(shard: int, definition: HmmDefinition) -> lda_mllt.LdaStatistics:
@@ -205,21 +215,25 @@ def mllt_pass(shard: int, definition: HmmDefinition, densities: Densities) -> ld
     """Statistics of the frames' scatter around the Gaussians of their pdfs."""
     worker = _workers[0]
     hmm = worker.use(definition)
-    aligned = worker.aligned(worker.ranges[shard])
-    pdfs = np.concatenate([np.zeros(0, np.int32), *(hmm.pdf_of_transition[path] for _, path in aligned)])
-    frames = _concatenated(worker, densities, [place for place, _ in aligned])
-    return lda_mllt.MlltStatistics.of(densities.gmms, frames, pdfs)
+    dims = densities.gmms.dims
+    total = lda_mllt.MlltStatistics(np.zeros((dims, dims, dims)), 0)
+    for frames, transitions in worker.blocks(worker.ranges[shard], densities.transform):
+        total.add(lda_mllt.MlltStatistics.of(densities.gmms, frames, hmm.pdf_of_transition[transitions]))
+    return total
 
 
 def tree_pass(shard: int, definition: HmmDefinition, transform: np.ndarray) -> tree_statistics.TreeStatistics:
     """Tree statistics of transformed cepstra along the alignments."""
     worker = _workers[0]
     owners = worker.use(definition).owner_of_transition
-    pieces = []
-    for place, path in worker.aligned(worker.ranges[shard]):
-        events = tree_statistics.utterance_events(owners[path, 0], owners[path, 1])
-        pieces.append(tree_statistics.accumulate(events, worker.features(place, transform)))
-    return tree_statistics.merge(pieces, len(transform))
+    pieces = (
+        tree_statistics.accumulate(
+            tree_statistics.utterance_events(owners[path, 0], owners[path, 1]),
+            worker.features(place, transform),
+        )
+        for place, path in worker.aligned(worker.ranges[shard])
+    )
+    return tree_statistics.merge(pieces, len(transform), TREE_ROWS)
 
 
 def retie_pass(shard: int, before: HmmDefinition, after: HmmDefinition) -> None:
@@ -227,7 +241,7 @@ def retie_pass(shard: int, before: HmmDefinition, after: HmmDefinition) -> None:
     worker = _workers[0]
     old, new = KaldiHmm(before), KaldiHmm(after)
     for place, path in worker.aligned(worker.ranges[shard]):
-        worker.alignments[place] = retied(path, old, new)
+        worker.align(place, retied(path, old, new))
 
 
 def label_pass(shard: int, definition: HmmDefinition, densities: Densities) -> list[Alignment]:
@@ -238,12 +252,14 @@ def label_pass(shard: int, definition: HmmDefinition, densities: Densities) -> l
     return _pdfs(hmm, paths)
 
 
-def score_pass(shard: int, definition: HmmDefinition, scores: Sequence[np.ndarray]) -> list[Alignment]:
-    """The same with given log likelihoods ``(frames, senones)`` of each utterance."""
+def score_pass(
+    _: int, definition: HmmDefinition, places: range, scores: Sequence[np.ndarray]
+) -> list[Alignment]:
+    """The same of some utterances with given log likelihoods ``(frames, senones)`` of each."""
     worker = _workers[0]
     hmm = worker.use(definition)
     paths = []
-    for place, table in zip(worker.ranges[shard], scores, strict=True):
+    for place, table in zip(places, scores, strict=True):
         graph = worker.graph(place)
         own = table[:, graph.pdfs]
         paths.append(align(hmm, graph, own, worker.settings, worker.corpus.index.ids[place]))
@@ -255,11 +271,6 @@ def _align(worker: _Worker, hmm: KaldiHmm, place: int, densities: Densities) -> 
     features = worker.features(place, densities.transform)
     scores = densities.gmms.log_likelihoods(features, graph.pdfs)
     return align(hmm, graph, scores, worker.settings, worker.corpus.index.ids[place])
-
-
-def _concatenated(worker: _Worker, densities: Densities, places: Sequence[int]) -> np.ndarray:
-    nothing = np.zeros((0, densities.gmms.dims), np.float32)
-    return np.concatenate([nothing, *(worker.features(place, densities.transform) for place in places)])
 
 
 def _pdfs(hmm: KaldiHmm, paths: Sequence[Alignment]) -> list[Alignment]:

@@ -2,17 +2,22 @@
 
 from collections import deque
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from asr_kd.config.schema import GmmConfig
 from asr_kd.corpus.lexicon import Lexicon
+from asr_kd.costs import alignment_memory
 from asr_kd.errors import AsrKdError
 from asr_kd.frames import FrameIndex
 from asr_kd.hmm import gmm_training, lda_mllt, shards, tree_statistics
 from asr_kd.hmm.alignment import AlignmentSettings, check_transcripts
+from asr_kd.hmm.corpus import Corpus, shard_ranges
 from asr_kd.hmm.definition import HmmDefinition, KaldiHmm
 from asr_kd.hmm.densities import Densities, transformed
 from asr_kd.hmm.gmm import DiagonalGmms
@@ -24,6 +29,7 @@ from asr_kd.hmm.topology import states_of, write_topology
 from asr_kd.hmm.tree import monophone_tree
 from asr_kd.hmm.tree_building import build_tree
 from asr_kd.hmm.workers import ShardWorkers
+from asr_kd.jobs import Cost
 from asr_kd.progress import say, track
 from asr_kd.seeding import generator
 
@@ -35,6 +41,7 @@ MONOPHONE_FRAMES = 360_000
 MLLT_PASSES = frozenset({2, 4, 6, 12})
 # Utterances that give the Gaussian of all speech: enough for a mean and a variance.
 GLOBAL_UTTERANCES = 200
+ALIGNMENTS_FILE = ".alignments.npy"  # a dot file: scratch that does not become part of the artefact
 
 
 def train_gmm_hmm(
@@ -45,6 +52,7 @@ def train_gmm_hmm(
     lexicon: Lexicon,
     seed: int,
     workers: int,
+    scratch: Path | None = None,
 ) -> GmmHmm:
     """Train a triphone GMM-HMM from transcripts alone.
 
@@ -56,21 +64,43 @@ def train_gmm_hmm(
         lexicon: pronunciations; all of its phones become phones of the model.
         seed: of the recipe.
         workers: processes; the result does not depend on it.
+        scratch: folder for the alignments, 4 bytes a frame; none: a temporary one.
 
     Raises:
         AsrKdError: a transcript cannot be spelled out, or hardly anything could be aligned.
     """
-    corpus = shards.Corpus.of(index, mfcc, transcripts, lexicon)
+    corpus = Corpus.of(index, mfcc, transcripts, lexicon)
     phones = PhoneTable.of(lexicon.phones)
-    check_transcripts(corpus.transcripts, corpus.lexicon, phones.names)
+    check_transcripts({name: transcripts[name] for name in index.ids}, corpus.lexicon, phones.names)
     settings = AlignmentSettings(config.beam, config.retry_beam, config.silence_probability)
-    pieces = len(shards.shard_ranges(index))
-    with ShardWorkers(min(workers, pieces), "GMM training", shards.initialise, (corpus, settings)) as pool:
-        trainer = _Trainer(pool, pieces, seed, config)
+    with shard_workers(corpus, settings, workers, scratch) as pool:
+        trainer = _Trainer(pool, len(shard_ranges(index)), seed, config)
         stride = max(1, round(index.total_frames / MONOPHONE_FRAMES))
-        monophones = trainer.monophones(phones, _flat_start(index, mfcc), stride)
+        monophones = trainer.monophones(*flat_start(phones, index, mfcc), stride)
         definition, densities = trainer.triphones(*monophones)
     return GmmHmm(definition, densities, settings)
+
+
+@contextmanager
+def shard_workers(
+    corpus: Corpus, settings: AlignmentSettings, workers: int, scratch: Path | None = None
+) -> Iterator[ShardWorkers]:
+    """Processes that keep shards of a corpus, as many as there is memory for.
+
+    What the memory budget leaves them is for graphs and features that would have to be made again.
+
+    Args:
+        corpus: to work on.
+        settings: of alignment.
+        workers: processes at most.
+        scratch: see `train_gmm_hmm`.
+    """
+    cost = Cost(alignment_memory(shards.BLOCK_FRAMES))
+    workers = cost.affordable(min(workers, len(shard_ranges(corpus.index))), "GMM training")
+    with ExitStack() as stack:
+        folder = scratch or Path(stack.enter_context(TemporaryDirectory()))
+        initargs = (corpus.with_alignments(folder / ALIGNMENTS_FILE), settings, cost.room(workers))
+        yield stack.enter_context(ShardWorkers(workers, "GMM training", shards.initialise, initargs))
 
 
 class _Trainer:
@@ -83,16 +113,9 @@ class _Trainer:
         self._config = config
 
     def monophones(
-        self, phones: PhoneTable, everything: Densities, stride: int
+        self, definition: HmmDefinition, densities: Densities, stride: int
     ) -> tuple[HmmDefinition, Densities]:
-        """Train monophones from a flat start (`everything`: one Gaussian) on every `stride`-th utterance."""
-        tree = monophone_tree({phone: states_of(phones, phone) for phone in phones.numbers})
-        definition = HmmDefinition(phones, write_topology(phones), tree.to_bytes())
-        pdfs = KaldiHmm(definition).pdfs
-        means, variances = (
-            np.tile(row, (pdfs, 1)) for row in (everything.gmms.means, everything.gmms.variances)
-        )
-        densities = Densities(everything.transform, DiagonalGmms.single(means, variances))
+        """Train monophones from a flat start on every `stride`-th utterance."""
         deque(self._run(shards.start_equally, definition, stride, self._seed), maxlen=0)
         passes = self._config.monophone_passes
         realigned = {*range(1, 10), *range(10, passes, 3)}
@@ -216,11 +239,21 @@ def _leaf_gaussians(leaves: Sequence[tree_statistics.TreeStatistics]) -> Diagona
     return DiagonalGmms.single(means, np.maximum(variances, gmm_training.VARIANCE_FLOOR))
 
 
-def _flat_start(index: FrameIndex, mfcc: np.ndarray) -> Densities:
-    """One Gaussian, of cepstra with derivatives, of utterances from all over the corpus."""
+def flat_start(phones: PhoneTable, index: FrameIndex, mfcc: np.ndarray) -> tuple[HmmDefinition, Densities]:
+    """Untrained monophones: each state has the Gaussian of utterances from all over the corpus.
+
+    Args:
+        phones: of the model.
+        index: of the corpus.
+        mfcc: its cepstra ``(frames, cepstra)``, which become cepstra with derivatives.
+    """
+    tree = monophone_tree({phone: states_of(phones, phone) for phone in phones.numbers})
+    definition = HmmDefinition(phones, write_topology(phones), tree.to_bytes())
     transform = delta_transform(mfcc.shape[1])
     places = np.unique(np.linspace(0, len(index) - 1, GLOBAL_UTTERANCES).astype(int))
     features = np.concatenate([transformed(transform, mfcc[index.span(int(place))]) for place in places])
     wide = features.astype(np.float64)
     variances = np.maximum(wide.var(axis=0), gmm_training.VARIANCE_FLOOR)
-    return Densities(transform, DiagonalGmms.single(wide.mean(axis=0)[None], variances[None]))
+    pdfs = KaldiHmm(definition).pdfs
+    means, variances = (np.tile(row, (pdfs, 1)) for row in (wide.mean(axis=0), variances))
+    return definition, Densities(transform, DiagonalGmms.single(means, variances))

@@ -1,12 +1,16 @@
 """Statistics that decision trees are grown from: one Gaussian for every triphone state that was seen."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 
 # Kaldi's floor for the variances of tree statistics: states seen in a few frames must not look certain.
 VARIANCE_FLOOR = 0.01
+# Events held at once while statistics are added up, 680 bytes each of 40 dimensions. Those of a few hours of
+# speech are added up in one go.
+MOST_ROWS = 250_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,31 +83,47 @@ def accumulate(events: np.ndarray, features: np.ndarray) -> TreeStatistics:
         features: ``(frames, dims)``.
     """
     wide = features.astype(np.float64)
-    return _sum_equal(events, np.ones(len(events)), wide, wide * wide)
+    return _sum_equal(events, (np.ones(len(events)), wide, wide * wide))
 
 
-def merge(pieces: Iterable[TreeStatistics], dims: int) -> TreeStatistics:
-    """The statistics of all pieces together; `dims` is the dimension of the features."""
+def merge(pieces: Iterable[TreeStatistics], dims: int, rows: int = MOST_ROWS) -> TreeStatistics:
+    """The statistics of all pieces together.
+
+    Args:
+        pieces: to add up; may be made one by one.
+        dims: the dimension of the features.
+        rows: events of pieces that are held at once; more are added up before the next piece is asked for.
+    """
     nothing = TreeStatistics(
         np.zeros((0, 4), np.int64), np.zeros(0), np.zeros((0, dims)), np.zeros((0, dims))
     )
-    collected = [nothing, *pieces]
-    return _sum_equal(
-        np.concatenate([piece.events for piece in collected]),
-        np.concatenate([piece.counts for piece in collected]),
-        np.concatenate([piece.first for piece in collected]),
-        np.concatenate([piece.second for piece in collected]),
+    waiting, held, most = [nothing], 0, rows
+    for piece in pieces:
+        waiting.append(piece)
+        held += len(piece.counts)
+        if held > most:
+            waiting = [_merged(waiting)]
+            held = len(waiting[0].counts)
+            most = max(rows, 2 * held)
+    return _merged(waiting)
+
+
+def _merged(pieces: Sequence[TreeStatistics]) -> TreeStatistics:
+    # One after another: all columns together take as much again as the pieces.
+    columns = (
+        np.concatenate([column(piece) for piece in pieces])
+        for column in (attrgetter("counts"), attrgetter("first"), attrgetter("second"))
     )
+    return _sum_equal(np.concatenate([piece.events for piece in pieces]), columns)
 
 
-def _sum_equal(
-    events: np.ndarray, counts: np.ndarray, first: np.ndarray, second: np.ndarray
-) -> TreeStatistics:
+def _sum_equal(events: np.ndarray, columns: Iterable[np.ndarray]) -> TreeStatistics:
+    """Sums of counts, first and second by equal events ``(rows, 4)``."""
     order = np.lexsort(events.T[::-1])
     ordered = events[order]
     changes = np.any(ordered[1:] != ordered[:-1], axis=1)
     starts = np.flatnonzero(np.concatenate([[len(events) > 0], changes]))
     if not len(starts):
-        return TreeStatistics(events, counts, first, second)
-    sums = (np.add.reduceat(values[order], starts, axis=0) for values in (counts, first, second))
+        return TreeStatistics(events, *columns)
+    sums = (np.add.reduceat(values[order], starts, axis=0) for values in columns)
     return TreeStatistics(ordered[starts], *sums)

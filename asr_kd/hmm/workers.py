@@ -8,12 +8,10 @@ import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 from typing import Any
 
-from asr_kd.errors import AsrKdError
-from asr_kd.jobs import end_if_interrupted, one_thread_each, start_worker
+from asr_kd.jobs import LITTLE, end_if_interrupted, explained, one_thread_each, start_worker
 
 
 class ShardWorkers:
@@ -60,17 +58,15 @@ class ShardWorkers:
             AsrKdError: a worker process died.
         """
         waiting: deque[Future[Any]] = deque()
-        try:
-            for shard, shard_arguments in enumerate(arguments):
-                with one_thread_each():
-                    pool = self._pools[shard % len(self._pools)]
-                    waiting.append(pool.submit(function, shard, *shard_arguments))
-                if len(waiting) > 2 * len(self._pools):
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        except BrokenProcessPool as error:
-            raise AsrKdError(
-                f"{self._description}: a worker process died, most likely for want of memory; "
-                "lower `workers` and run the same command again"
-            ) from error
+        for shard, shard_arguments in enumerate(arguments):
+            with one_thread_each(), explained(self._description, LITTLE.lower):
+                pool = self._pools[shard % len(self._pools)]
+                waiting.append(pool.submit(function, shard, *shard_arguments))
+            if len(waiting) > 2 * len(self._pools):
+                yield self._result(waiting.popleft())
+        while waiting:
+            yield self._result(waiting.popleft())
+
+    def _result(self, future: Future[Any]) -> Any:
+        with explained(self._description, LITTLE.lower):
+            return future.result()

@@ -1,5 +1,8 @@
 """Dropout that does not slow training down on a CPU."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 
 import torch
@@ -8,6 +11,22 @@ from torch.nn import functional
 
 # A bank this many times as long as the largest input makes two equal slices in one update unlikely.
 BANK_FACTOR = 8
+
+
+_part: ContextVar[tuple[int, int] | None] = ContextVar("part", default=None)
+
+
+@contextmanager
+def part_of_batch(first: int, rows: int) -> Iterator[None]:
+    """Inside, what is computed is a part of a batch of so many `rows`, beginning with the row `first`.
+
+    On a CPU it then gets the masks that it would have in the whole batch, after the same seed.
+    """
+    token = _part.set((first, rows))
+    try:
+        yield
+    finally:
+        _part.reset(token)
 
 
 class Dropout(nn.Module):
@@ -28,10 +47,12 @@ class Dropout(nn.Module):
             return units
         if units.device.type != "cpu":
             return functional.dropout(units, self.probability)
-        count = units.numel()
+        first, rows = _part.get() or (0, len(units))
+        row = units[0].numel()
+        count = rows * row
         bank = _mask_bank(self.probability, units.dtype, 1 << (BANK_FACTOR * count - 1).bit_length())
-        start = int(torch.randint(len(bank) - count + 1, ()))
-        return units * bank[start : start + count].view(units.shape)
+        start = int(torch.randint(len(bank) - count + 1, ())) + first * row
+        return units * bank[start : start + units.numel()].view(units.shape)
 
     def extra_repr(self) -> str:
         """What `print(model)` shows."""

@@ -1,5 +1,7 @@
 """Senone posteriors of whole utterances."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -8,6 +10,24 @@ from asr_kd.models.base import AcousticModel
 
 # Bounds the memory of a forward pass: 4,096 windows of 26 x 40 features are 17 MB.
 BATCH_FRAMES = 4096
+
+
+def blocks(
+    frames: np.ndarray, context: int, most: int = BATCH_FRAMES
+) -> Iterator[tuple[int, np.ndarray, slice]]:
+    """A long utterance in pieces whose scores can be computed one by one.
+
+    Args:
+        frames: ``(frames, ...)`` of one utterance.
+        context: frames that a score depends on, to either side.
+        most: frames of a piece.
+
+    Yields:
+        The first frame of a piece; its frames with those around it; which of these are the piece.
+    """
+    for first in range(0, len(frames), most):
+        begin, last = max(0, first - context), min(first + most, len(frames))
+        yield first, frames[begin : last + context], slice(first - begin, last - begin)
 
 
 def replicate_edges(frames: Tensor, left: int, right: int) -> Tensor:

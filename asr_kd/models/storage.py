@@ -39,6 +39,11 @@ def save_model(folder: Path, model: AcousticModel, sparse: bool = False) -> None
     (folder / DESCRIPTION_FILE).write_text(text + "\n", encoding="utf-8")
 
 
+def stored_bytes(*folders: Path) -> int:
+    """The size of all files in some models' folders."""
+    return sum(file.stat().st_size for folder in folders for file in folder.iterdir() if file.is_file())
+
+
 def load_model(folder: Path, device: torch.device | str = "cpu") -> AcousticModel:
     """The model in `folder`, ready for inference.
 

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from asr_kd.artifacts import Artifact, create, file_digest, find, fingerprint, replace_file
 from asr_kd.config import Config
 from asr_kd.config.schema import LmConfig
@@ -25,7 +27,7 @@ from asr_kd.lang import build_graph, train_arpa
 from asr_kd.planning import Wanted
 from asr_kd.progress import say
 from asr_kd.stages import given_frames, realignment
-from asr_kd.stages.realignment import PARTS, PartLabels
+from asr_kd.stages.realignment import PARTS
 
 TRANSFORMS = ("deltas", "lda_mllt")
 
@@ -147,8 +149,10 @@ def _make_model(config: Config, work: Path) -> Artifact:
     part = open_part(work / "features" / "train")
     transcripts, lexicon = realignment.transcripts(work, "train"), realignment.alignment_lexicon(work)
     workers = resolve_workers(config.workers)
-    model = train_gmm_hmm(config.align.gmm, part.index, part.mfcc, transcripts, lexicon, config.seed, workers)
     with create(path, made_from) as folder:
+        model = train_gmm_hmm(
+            config.align.gmm, part.index, part.mfcc, transcripts, lexicon, config.seed, workers, folder
+        )
         model.save(folder)
     say(f"alignment model: {model.senones} senones")
     return Artifact(path)
@@ -178,13 +182,13 @@ def _make_labels(config: Config, work: Path, model: Artifact, path: Path) -> Non
         return
     gmm, lexicon = GmmHmm.load(model.path), realignment.alignment_lexicon(work)
     workers = resolve_workers(config.workers)
-    aligned: dict[str, PartLabels] = {}
-    for part in PARTS:
-        features = open_part(work / "features" / part)
-        text = realignment.transcripts(work, part)
-        aligned[part] = gmm.align(features.index, features.mfcc, text, lexicon, workers)
+    failed: dict[str, list[str]] = {}
     with create(path, made_from) as folder:
-        realignment.write_labels_folder(folder, aligned, gmm.senones)
+        for part in PARTS:
+            features, text = open_part(work / "features" / part), realignment.transcripts(work, part)
+            labels = realignment.new_labels(folder, part, features.index)
+            _, failed[part] = gmm.align(features.index, features.mfcc, text, lexicon, workers, labels)
+        realignment.describe_labels(folder, failed, gmm.senones)
 
 
 def _label_files(config: Config) -> dict[str, Path]:
@@ -222,7 +226,9 @@ def _import_labels(config: Config, work: Path, model: Artifact | None) -> None:
         if len(missing) == len(open_part(work / "features" / part).index):
             raise AsrKdError(f"{files[part]} has labels of no utterance of {part}, e.g. of {missing[0]}")
     with create(path, made_from) as folder:
-        realignment.write_labels_folder(folder, imported, senones)
+        for part, (labels, _) in imported.items():
+            np.save(folder / f"{part}.npy", labels, allow_pickle=False)
+        realignment.describe_labels(folder, {part: ids for part, (_, ids) in imported.items()}, senones)
 
 
 def _senones_of_graph(work: Path, config: Config) -> int:

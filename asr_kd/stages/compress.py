@@ -25,6 +25,7 @@ from asr_kd.progress import say
 from asr_kd.seeding import derive_seed
 from asr_kd.stages import distill
 from asr_kd.stages.train import data_artifacts, dev_features, open_labelled
+from asr_kd.stages.transfer import data_size, training_parts
 from asr_kd.training.data import FrameData
 from asr_kd.training.jobs import optimiser_fingerprint
 from asr_kd.training.objectives import DistillationObjective, HardObjective, Objective
@@ -83,11 +84,12 @@ def _job(config: Config, work: Path, name: str, settings: PruneConfig) -> Compre
     objective: Objective
     open_data: Callable[[], tuple[FrameData, FrameData]]
     smoothing, early_stopping = settings.optimiser.label_smoothing, True
+    data = None
     if settings.targets == "soft":
         student = distill.student_job(config, work, settings.student)
         assert isinstance(student.objective, DistillationObjective)
         objective, open_data = replace(student.objective, label_smoothing=smoothing), student.open_data
-        early_stopping = student.early_stopping
+        early_stopping, data = student.early_stopping, student.data
         inputs |= student.made_from["inputs"]
         trained_for = student.made_from["settings"]
     else:
@@ -112,6 +114,7 @@ def _job(config: Config, work: Path, name: str, settings: PruneConfig) -> Compre
         seed=seed,
         device=str(resolve_device(config.device)),
         early_stopping=early_stopping,
+        data=data or partial(data_size, tuple(training_parts(config, work, []))),
     )
 
 

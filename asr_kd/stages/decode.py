@@ -12,14 +12,17 @@ from typing import Any
 
 from asr_kd import artifacts
 from asr_kd.config import Config
-from asr_kd.decoding.acoustic import PartQuality, load_scorer, score_part
+from asr_kd.costs import scoring_memory, search_memory
+from asr_kd.decoding.acoustic import PartQuality, load_scorer, read_log_priors, score_part
 from asr_kd.decoding.decode import Scored, count_columns, decode_part
+from asr_kd.decoding.graph import GRAPH_FILE
 from asr_kd.decoding.search import Hypothesis, SearchSettings
 from asr_kd.decoding.systems import System, recipe_systems
 from asr_kd.decoding.tuning import Tuning, tune, tuning_part
 from asr_kd.frames import FrameIndex
-from asr_kd.jobs import WorkerPool, resolve_workers
+from asr_kd.jobs import Cost, WorkerPool, resolve_workers
 from asr_kd.models.devices import resolve_device
+from asr_kd.models.storage import stored_bytes
 from asr_kd.planning import Wanted
 from asr_kd.progress import say
 from asr_kd.scoring.transcripts import read_references, write_transcripts
@@ -51,7 +54,10 @@ def run(config: Config, work: Path) -> None:
     for left in (work / "decode").glob(".*.scores"):  # by a run that was killed
         shutil.rmtree(left)
     # One pool for all systems: workers load torch and the graphs once.
-    with WorkerPool(resolve_workers(config.workers)) as pool:
+    workers = resolve_workers(config.workers)
+    if waiting := [system for system, stale in todo if stale]:
+        workers = _cost(config, work, waiting).affordable(workers, "decoding")
+    with WorkerPool(workers) as pool:
         graphs = {lm: _Graph(lm, work / "align" / f"graph-{lm}", pool) for lm in config.lms}
         for system, stale in todo:
             if not stale:
@@ -63,6 +69,18 @@ def run(config: Config, work: Path) -> None:
                     _Decoding(config, work, system, graphs[lm], scores, pool).write(folder)
             # Large and soon made again: they live no longer than their system's decodings.
             shutil.rmtree(scores.folder)
+
+
+def _cost(config: Config, work: Path, systems: Sequence[System]) -> Cost:
+    """Of a worker: it keeps all graphs, and the models of one system; and scores whole utterances."""
+    graphs = sum((work / "align" / f"graph-{lm}" / GRAPH_FILE).stat().st_size for lm in config.lms)
+    senones = len(read_log_priors(work / "align" / "labels"))
+    longest = max(int(FrameIndex.load(work / "features" / part).lengths.max()) for part in PARTS)
+    scoring = [
+        scoring_memory(longest, senones, stored_bytes(*system.models), len(system.models))
+        for system in systems
+    ]
+    return Cost(max(scoring) + search_memory(graphs))
 
 
 def _stale(config: Config, work: Path, system: System) -> dict[str, dict[str, Any]]:

@@ -40,6 +40,7 @@ from asr_kd.stages.train import data_artifacts, open_labelled, read_senones
 from asr_kd.stages.transfer import (
     TransferPart,
     check_transfer,
+    data_size,
     open_parts,
     plan_parts,
     training_parts,
@@ -304,6 +305,7 @@ def _student(
         device=str(resolve_device(config.device)),
         initial=initial,
         early_stopping=student.early_stopping,
+        data=partial(data_size, tuple(parts)),
     )
 
 

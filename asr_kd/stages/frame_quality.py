@@ -1,6 +1,6 @@
 """The part of stage distill that measures how well every system classifies frames of dev and test."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -9,12 +9,15 @@ from typing import Any
 from asr_kd.artifacts import Artifact, file_digest, find, fingerprint
 from asr_kd.config import Config
 from asr_kd.config.schema import TransferConfig
-from asr_kd.distillation.quality import QualityJob, measure_system
-from asr_kd.distillation.teachers import Teachers, specialist_teachers, teacher_models
-from asr_kd.jobs import map_processes, resolve_workers
+from asr_kd.costs import BYTES_A_SAMPLED_SCORE, scoring_memory
+from asr_kd.distillation.quality import PARTS, QualityJob, measure_system
+from asr_kd.distillation.teachers import Teachers, sampled_frames, specialist_teachers, teacher_models
+from asr_kd.frames import FrameIndex
+from asr_kd.jobs import Cost, map_processes, resolve_workers
 from asr_kd.layout import member_folders, sets_folder, student_folder
 from asr_kd.models.devices import resolve_device
 from asr_kd.models.registry import named_settings
+from asr_kd.models.storage import stored_bytes
 from asr_kd.planning import Wanted
 from asr_kd.progress import say
 from asr_kd.report import frames as frame_report
@@ -40,7 +43,8 @@ def run(config: Config, work: Path, ensemble: Teachers) -> None:
     systems = _systems(config, work, ensemble)
     jobs = [_job(config, work, name, system) for name, system in systems.items()]
     stale = [job for job in jobs if find(job.path, job.made_from) is None]
-    for _ in map_processes(measure_system, stale, resolve_workers(config.workers), "frames"):
+    workers, cost = resolve_workers(config.workers), _cost(work, systems.values())
+    for _ in map_processes(measure_system, stale, workers, "frames", cost=cost):
         pass
     described = _described(config, systems)
     frame_report.write(work / "distill" / FRAMES, described, config.seed)
@@ -49,6 +53,21 @@ def run(config: Config, work: Path, ensemble: Teachers) -> None:
         generalist = config.train.specialists.generalist
         specialists_report.write(work / "distill" / FRAMES, names, generalist, config.seed)
     say(f"distill: {work / 'distill' / FRAMES / frame_report.TABLE_FILE}")
+
+
+def _cost(work: Path, systems: Iterable[Teachers]) -> Cost:
+    """Of a worker: it scores whole utterances, and keeps the scores of a sample."""
+    lengths = [FrameIndex.load(work / "features" / part).lengths.max() for part in PARTS]
+    dev = FrameIndex.load(work / "features" / "dev")
+    private = []
+    for system in systems:
+        models, senones = stored_bytes(*system.models, *system.specialists), system.senones
+        scores = sampled_frames(dev, system) * senones * len(system.models)
+        private.append(
+            scoring_memory(int(max(lengths)), senones, models, len(system.models))
+            + scores * BYTES_A_SAMPLED_SCORE
+        )
+    return Cost(max(private, default=0))
 
 
 def _folder(work: Path, name: str) -> Path:

@@ -5,6 +5,7 @@ lie beside them as ``align/labels-round-<i>``, each network as ``align/network-r
 """
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -19,8 +20,9 @@ from asr_kd.corpus.lexicon import Lexicon
 from asr_kd.corpus.manifest import read_manifest
 from asr_kd.decoding.acoustic import read_log_priors
 from asr_kd.features.store import Part, open_part
+from asr_kd.frames import FrameIndex, create_frames, open_frames
 from asr_kd.hmm import GmmHmm
-from asr_kd.hmm.labels import senone_priors
+from asr_kd.hmm.labels import BLOCK_FRAMES, senone_priors
 from asr_kd.jobs import resolve_workers
 from asr_kd.models.devices import resolve_device, resolve_precision
 from asr_kd.models.inference import log_posteriors
@@ -30,14 +32,12 @@ from asr_kd.planning import Wanted, check_settled
 from asr_kd.progress import say
 from asr_kd.seeding import derive_seed
 from asr_kd.stages.train import open_labelled
+from asr_kd.stages.transfer import TransferPart, data_size
 from asr_kd.training.data import FrameData
 from asr_kd.training.jobs import TrainingJob, optimiser_fingerprint, run_jobs
 from asr_kd.training.objectives import HardObjective
 
 PARTS = ("train", "dev", "test")
-
-# Labels (frames,) int32 of one part, and the ids of its utterances that have none.
-PartLabels = tuple[np.ndarray, list[str]]
 
 
 def labels_folder(work: Path, number: int, rounds: int) -> Path:
@@ -48,7 +48,9 @@ def labels_folder(work: Path, number: int, rounds: int) -> Path:
 def transcripts(work: Path, part: str) -> dict[str, list[str]]:
     """The words of every utterance of a part."""
     check_settled(work / "data")
-    return {utterance.id: utterance.words for utterance in read_manifest(work / "data" / f"{part}.jsonl")}
+    manifest = read_manifest(work / "data" / f"{part}.jsonl")
+    # A word that occurs a thousand times is one string.
+    return {utterance.id: list(map(sys.intern, utterance.words)) for utterance in manifest}
 
 
 def alignment_lexicon(work: Path) -> Lexicon:
@@ -57,12 +59,21 @@ def alignment_lexicon(work: Path) -> Lexicon:
     return Lexicon.read(work / "data" / "lexicon_align.txt")
 
 
-def write_labels_folder(folder: Path, labels: Mapping[str, PartLabels], senones: int) -> None:
-    """Write ``<part>.npy``, ``priors.npy`` of the training part and ``summary.json``, and say what failed."""
-    for part, (own, _) in labels.items():
-        np.save(folder / f"{part}.npy", own, allow_pickle=False)
-    np.save(folder / "priors.npy", senone_priors(labels["train"][0], senones), allow_pickle=False)
-    failed = {part: ids for part, (_, ids) in labels.items()}
+def new_labels(folder: Path, part: str, index: FrameIndex) -> np.ndarray:
+    """The file ``<part>.npy`` for labels ``(frames,)`` int32, memory-mapped, to be filled."""
+    return create_frames(folder / f"{part}.npy", index.total_frames, (), np.int32)
+
+
+def describe_labels(folder: Path, failed: Mapping[str, list[str]], senones: int) -> None:
+    """Beside labels write ``priors.npy`` of the training part and ``summary.json``, and say what failed.
+
+    Args:
+        folder: with ``<part>.npy``.
+        failed: by part, the ids of the utterances without labels.
+        senones: classes.
+    """
+    train = open_frames(folder / "train.npy")
+    np.save(folder / "priors.npy", senone_priors(train, senones), allow_pickle=False)
     summary = json.dumps({"senones": senones, "failed": failed}, indent=1)
     (folder / "summary.json").write_text(summary + "\n", encoding="utf-8")
     say("labels: no alignment for " + ", ".join(f"{len(ids)} of {part}" for part, ids in failed.items()))
@@ -109,10 +120,13 @@ def run_round(config: Config, work: Path, model: Artifact, number: int, inputs: 
     if find(path, made_from) is not None:
         say(f"labels, round {number}: up to date")
         return
-    aligned = {part: _align(config, work, gmm, part, network.path, read_log_priors(before)) for part in PARTS}
-    _say_changes(aligned["train"][0], np.load(before / "train.npy"), number)
     with create(path, made_from) as folder:
-        write_labels_folder(folder, aligned, gmm.senones)
+        failed = {
+            part: _align(config, work, gmm, part, folder, network.path, read_log_priors(before))
+            for part in PARTS
+        }
+        _say_changes(open_frames(folder / "train.npy"), open_frames(before / "train.npy"), number)
+        describe_labels(folder, failed, gmm.senones)
 
 
 def _network_job(config: Config, work: Path, number: int, labels: Path, senones: int) -> TrainingJob:
@@ -132,6 +146,7 @@ def _network_job(config: Config, work: Path, number: int, labels: Path, senones:
         optimiser=optimiser,
         seed=seed,
         device=str(resolve_device(config.device)),
+        data=partial(data_size, (TransferPart("train", work / "features" / "train", labels / "train.npy"),)),
     )
 
 
@@ -140,16 +155,19 @@ def _open_data(work: Path, labels: Path) -> tuple[FrameData, FrameData]:
 
 
 def _align(
-    config: Config, work: Path, gmm: GmmHmm, part: str, network: Path, log_priors: np.ndarray
-) -> PartLabels:
+    config: Config, work: Path, gmm: GmmHmm, part: str, folder: Path, network: Path, log_priors: np.ndarray
+) -> list[str]:
+    """Write the labels of a part into `folder`; returns the ids of its utterances without any."""
     features = open_part(work / "features" / part)
-    return gmm.align_scores(
+    _, failed = gmm.align_scores(
         features.index,
         transcripts(work, part),
         alignment_lexicon(work),
         resolve_workers(config.workers),
         _scores(features, network, log_priors, resolve_device(config.device), config.precision),
+        new_labels(folder, part, features.index),
     )
+    return failed
 
 
 def _scores(
@@ -168,6 +186,11 @@ def _scores(
 
 
 def _say_changes(new: np.ndarray, old: np.ndarray, number: int) -> None:
-    both = (new >= 0) & (old >= 0)
-    share = np.mean(new[both] != old[both]) if both.any() else 0.0
+    both = changed = 0
+    for first in range(0, len(new), BLOCK_FRAMES):
+        block = slice(first, first + BLOCK_FRAMES)
+        labelled = (new[block] >= 0) & (old[block] >= 0)
+        both += int(labelled.sum())
+        changed += int((new[block] != old[block])[labelled].sum())
+    share = changed / max(both, 1)
     say(f"realignment round {number}: {share:.1%} of the training labels changed")

@@ -33,7 +33,7 @@ from asr_kd.specialists.picture import draw_sets, write_table
 from asr_kd.specialists.sets import SpecialistSets
 from asr_kd.specialists.statistics import posterior_moments
 from asr_kd.stages.targets import Store
-from asr_kd.stages.transfer import TransferPart, open_parts, with_targets
+from asr_kd.stages.transfer import TransferPart, data_size, open_parts, with_targets
 from asr_kd.training.data import FrameData
 from asr_kd.training.jobs import optimiser_fingerprint
 from asr_kd.training.specialists import SpecialistJob, run_specialists
@@ -272,6 +272,7 @@ def _job(
         optimiser=settings.optimiser,
         seed=seed,
         device=str(resolve_device(config.device)),
+        data=partial(data_size, tuple(parts)),
     )
 
 

@@ -20,7 +20,14 @@ from asr_kd.models.registry import named_settings
 from asr_kd.planning import Wanted, check_settled
 from asr_kd.seeding import derive_seed
 from asr_kd.stages import specialists
-from asr_kd.stages.transfer import TransferPart, check_views, open_parts, plan_parts, training_parts
+from asr_kd.stages.transfer import (
+    TransferPart,
+    check_views,
+    data_size,
+    open_parts,
+    plan_parts,
+    training_parts,
+)
 from asr_kd.training.data import FrameData, PerFrame, labelled
 from asr_kd.training.jobs import TrainingJob, optimiser_fingerprint, run_jobs
 from asr_kd.training.objectives import HardObjective
@@ -126,6 +133,7 @@ def _member(config: Config, work: Path, number: int, folder: Path, parts: list[T
         optimiser=settings,
         seed=seed,
         device=str(resolve_device(config.device)),
+        data=partial(data_size, tuple(parts)),
     )
 
 

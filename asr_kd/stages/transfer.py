@@ -24,7 +24,7 @@ from asr_kd.distillation.soft_targets import SoftTargets
 from asr_kd.errors import AsrKdError
 from asr_kd.features.extract import Extraction, extract
 from asr_kd.features.perturb import Perturbation, mask, shift_image, stretch_labels
-from asr_kd.features.store import Part, create_part, open_part
+from asr_kd.features.store import FBANK_FILE, Part, create_part, open_part
 from asr_kd.frames import FrameIndex, open_frames
 from asr_kd.jobs import resolve_workers
 from asr_kd.layout import TRAIN, UNLABELLED, view_folder
@@ -32,7 +32,8 @@ from asr_kd.planning import Wanted, check_may_make, check_settled
 from asr_kd.progress import say
 from asr_kd.seeding import derive_seed, generator
 from asr_kd.stages.data import frame_counter
-from asr_kd.training.data import FrameData, PerFrame, join, labelled
+from asr_kd.training.data import PLACE_BYTES, FrameData, PerFrame, held_bytes, join, labelled
+from asr_kd.training.jobs import DataSize
 
 DIGESTS_FILE, PROBLEMS_FILE = ".unlabelled-digests.json", "unlabelled-problems.txt"
 
@@ -291,6 +292,20 @@ def _perturb_frames(folder: Path, view: ViewConfig, seed: int) -> None:
 
 def _hash(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def data_size(parts: Sequence[TransferPart]) -> DataSize:
+    """How much the frames of some parts take in the memory of a training, all utterances counted."""
+    total = dims = 0
+    for part in parts:
+        features = np.load(part.features / FBANK_FILE, mmap_mode="r", allow_pickle=False)
+        files = sorted(part.targets.glob("*.npy")) if part.targets else []
+        held = [features, *(np.load(file, mmap_mode="r", allow_pickle=False) for file in files)]
+        per_frame = [one for one in held if len(one) == len(features)]  # not the shape of the rest
+        row = sum(held_bytes(one.dtype, one.shape[1:]) for one in per_frame)
+        total += len(features) * (row + np.dtype(np.int32).itemsize + PLACE_BYTES)
+        dims = features.shape[1]
+    return DataSize(total, dims)
 
 
 def with_targets(part: TransferPart, targets: Path, origin: Mapping[str, str]) -> TransferPart:

@@ -19,6 +19,9 @@ from asr_kd.frames import FrameIndex
 from asr_kd.models.inference import replicate_edges
 from asr_kd.seeding import generator
 
+# Of a chunk in a shard: where it lies, and its place in the order.
+PLACE_BYTES = 24
+
 
 @dataclass(frozen=True, eq=False)
 class PerFrame:
@@ -124,7 +127,7 @@ class FrameData:
     def bytes_a_frame(self) -> int:
         """Memory that a frame takes in a shard: features, targets, and where its chunk lies."""
         held = [self.features, *self.targets.values()]
-        return sum(_held_type(one.dtype).itemsize * int(np.prod(one.row_shape)) for one in held) + 24
+        return sum(held_bytes(one.dtype, one.row_shape) for one in held) + PLACE_BYTES
 
 
 def join(parts: Sequence[FrameData]) -> FrameData:
@@ -196,13 +199,25 @@ class Shard:
         self.windows = frames.to(device).as_strided(
             (len(frames) - context.window + 1, context.window * self.dims), (self.dims, 1)
         )
-        self.targets = {name: _gather(target, utterances).to(device) for name, target in data.targets.items()}
+        total = int(lengths.sum())
+        self.targets = {
+            name: _gather(target, utterances, total).to(device) for name, target in data.targets.items()
+        }
         # Of each chunk: its first input row, its first output frame, and how many of its frames are speech.
-        owner = np.repeat(np.arange(len(utterances)), chunks)
-        place = (np.arange(len(owner)) - (np.cumsum(chunks) - chunks)[owner]) * chunk
-        self.first_row = torch.from_numpy(row_starts[owner] + place)
-        self.first_frame = torch.from_numpy(frame_starts[owner] + place)
-        self.frame_count = torch.from_numpy(np.minimum(lengths[owner] - place, chunk))
+        # In int32 and in place: of single frames these are half as large as the features.
+        owner = np.repeat(np.arange(len(utterances), dtype=np.int32), chunks)
+        place = np.arange(len(owner), dtype=np.int32)
+        place -= (np.cumsum(chunks) - chunks).astype(np.int32)[owner]
+        place *= chunk
+        first_row, first_frame, frame_count = (
+            starts.astype(np.int32)[owner] for starts in (row_starts, frame_starts, lengths)
+        )
+        first_row += place
+        first_frame += place
+        frame_count -= place
+        np.minimum(frame_count, chunk, out=frame_count)
+        self.first_row, self.first_frame = torch.from_numpy(first_row), torch.from_numpy(first_frame)
+        self.frame_count = torch.from_numpy(frame_count)
 
     def __len__(self) -> int:
         return len(self.first_row)
@@ -267,14 +282,20 @@ class Loader:
             if skip >= count:
                 skip -= count
                 continue
-            shard, frames = self._load(places), self._frames_drawn(places, epoch)
-            kept = np.arange(len(shard)) if frames is None else self._chunks_with(frames, places)
-            order = kept[generator(self.seed, "chunks", epoch, number).permutation(len(kept))]
+            frames = self._frames_drawn(places, epoch)
+            shard = self._load(places)
+            random = generator(self.seed, "chunks", epoch, number)
+            if frames is None:
+                order = random.permutation(len(shard))
+            else:
+                kept = self._chunks_with(frames, places)
+                order = kept[random.permutation(len(kept))]
             drawn = None if frames is None else torch.from_numpy(frames)
             size = min(self.batch_chunks, len(order))
             for batch in range(skip, count):
                 yield shard.batch(torch.from_numpy(order[batch * size : (batch + 1) * size]), drawn)
             skip = 0
+            del shard, order  # before the next is loaded: two do not fit the budget
 
     def _frames_drawn(self, places: np.ndarray, epoch: int) -> np.ndarray | None:
         """Of the utterances at `places`, end to end: the frames that the epoch learns from."""
@@ -322,11 +343,22 @@ class Loader:
         return shard
 
 
+def held_bytes(dtype: np.dtype, row_shape: tuple[int, ...]) -> int:
+    """Memory that a row of an array takes in a shard."""
+    return _held_type(dtype).itemsize * int(np.prod(row_shape))
+
+
 def _held_type(dtype: np.dtype) -> np.dtype:
     # torch has few operations for uint16
     return np.dtype(np.int32) if dtype == np.uint16 else dtype
 
 
-def _gather(target: Frames, utterances: Sequence[str]) -> Tensor:
-    joined = np.concatenate([target.of(utterance_id) for utterance_id in utterances])
-    return torch.from_numpy(joined.astype(_held_type(target.dtype), copy=False))
+def _gather(target: Frames, utterances: Sequence[str], frames: int) -> Tensor:
+    # Filled piece by piece: a concatenation would be converted to another array of the same size.
+    joined = np.empty((frames, *target.row_shape), _held_type(target.dtype))
+    end = 0
+    for utterance_id in utterances:
+        own = target.of(utterance_id)
+        joined[end : end + len(own)] = own
+        end += len(own)
+    return torch.from_numpy(joined)

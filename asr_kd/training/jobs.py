@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -9,8 +10,9 @@ import torch
 
 from asr_kd.artifacts import create, find
 from asr_kd.config.schema import OptimiserConfig
+from asr_kd.costs import MEGABYTE, training_memory
 from asr_kd.errors import AsrKdError
-from asr_kd.jobs import map_processes
+from asr_kd.jobs import LITTLE, Cost, map_processes
 from asr_kd.models import AcousticModel, build
 from asr_kd.models.storage import load_model
 from asr_kd.progress import say
@@ -41,6 +43,7 @@ class TrainingJob:
         device: where to compute.
         initial: folder of the model whose weights it begins with; none: random ones.
         early_stopping: keep the weights of the best epoch, see `Trainer`.
+        data: tells how much there is to train on.
     """
 
     name: str
@@ -55,6 +58,36 @@ class TrainingJob:
     device: str
     initial: Path | None = None
     early_stopping: bool = True
+    data: "Callable[[], DataSize] | None" = None
+
+    @property
+    def cost(self) -> Cost:
+        """See `Job`."""
+        data = self.data() if self.data else None
+        with torch.device("meta"):  # an architecture without weights
+            parameters = build(self.model, data.dims if data else 1, self.senones).parameter_count
+        return training_cost(self.optimiser, data, parameters, self.senones)
+
+
+@dataclass(frozen=True)
+class DataSize:
+    """How much there is to train on.
+
+    Attributes:
+        bytes: that all of it takes in memory.
+        dims: features of a frame.
+    """
+
+    bytes: int
+    dims: int
+
+
+def training_cost(optimiser: OptimiserConfig, data: DataSize | None, parameters: int, senones: int) -> Cost:
+    """What a process that trains takes; of unknown `data` as much as `optimiser` allows."""
+    most = optimiser.shard_megabytes * MEGABYTE
+    shard = min(most, data.bytes) if data else most
+    private = training_memory(shard, parameters, optimiser.batch_frames, senones)
+    return Cost(private, "optimiser.shard_megabytes")
 
 
 class Job(Protocol):
@@ -68,6 +101,8 @@ class Job(Protocol):
     def made_from(self) -> Mapping[str, Any]: ...
     @property
     def optimiser(self) -> OptimiserConfig: ...
+    @property
+    def cost(self) -> Cost: ...
 
 
 AnyJob = TypeVar("AnyJob", bound=Job)
@@ -91,8 +126,14 @@ def run_missing(
     """
     waiting = missing(jobs)
     threads = max((max(1, job.optimiser.threads) for job in waiting), default=1)
-    for _ in map_processes(carry_out, waiting, max(1, workers // threads), description):
+    cost = dearest(waiting)
+    for _ in map_processes(carry_out, waiting, max(1, workers // threads), description, cost=cost):
         pass
+
+
+def dearest(jobs: Sequence[Job]) -> Cost:
+    """Of the job that takes most."""
+    return max((job.cost for job in jobs), key=attrgetter("private_bytes"), default=LITTLE)
 
 
 def missing(jobs: Sequence[AnyJob]) -> list[AnyJob]:

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 
+from asr_kd import memory
 from asr_kd.config.schema import OptimiserConfig
 from asr_kd.errors import AsrKdError
 from asr_kd.models import AcousticModel
@@ -19,7 +20,9 @@ from asr_kd.models.inference import log_posteriors
 from asr_kd.models.storage import save_model
 from asr_kd.progress import bar, say
 from asr_kd.seeding import derive_seed
+from asr_kd.training.accumulation import backward, normalises_batches
 from asr_kd.training.checkpoint import load_checkpoint, save_checkpoint
+from asr_kd.training.checks import WHOLE, check_labels, check_settings, micro_frames
 from asr_kd.training.data import Batch, Context, FrameData, Loader
 from asr_kd.training.log import draw_curve, write_log
 from asr_kd.training.metrics import evaluate
@@ -27,7 +30,14 @@ from asr_kd.training.objectives import Objective
 from asr_kd.training.schedule import learning_rate
 
 EXPLODED = 5.0  # times the first epoch's loss: that is no noise
-CHECKPOINT_FILE = ".checkpoint.pt"  # a dot file: scratch that does not become part of the artefact
+ROLL_BACK_RATE = 0.5  # times the learning rate, after every return to an earlier epoch
+# Dot files: scratch that does not become part of the artefact.
+CHECKPOINT_FILE = ".checkpoint.pt"
+EPOCH_FILE = ".epoch.pt"  # as of the end of the last good epoch, whatever the time of checkpoints
+
+
+class DivergedError(AsrKdError):
+    """A training whose numbers are no longer any good."""
 
 
 @dataclass
@@ -43,6 +53,8 @@ class Progress:
     summed_loss: float = 0.0  # over the current epoch's updates
     largest_gradient: float = 0.0  # norm, of the current epoch's updates
     best_cross_entropy: float = math.inf
+    roll_backs: int = 0  # returns to an earlier epoch so far
+    micro_chunks: int = 0  # chunks of a batch that are computed at once; 0: all
     records: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -84,9 +96,9 @@ class Trainer:
         early_stopping: bool = True,
     ) -> None:
         self.early_stopping = early_stopping
-        _check(settings, train, dev, name)
+        check_settings(settings, train, dev, name)
         for part, data in (("train", train), ("dev", dev)):
-            _check_labels(data, model.senones, f"{name}, part {part}")
+            check_labels(data, model.senones, f"{name}, part {part}")
         self.model, self.objective, self.dev = model.to(device), objective, dev
         self.settings, self.seed, self.device, self.folder, self.name = settings, seed, device, folder, name
         self.precision = resolve_precision(settings.precision, device, "optimiser.precision")
@@ -101,15 +113,17 @@ class Trainer:
             device,
         )
         self.optimiser = _optimiser(model, settings)
-        self.progress = Progress()
+        self.progress = Progress(micro_chunks=-(-micro_frames(settings, name) // model.chunk_frames))
         self.best_weights: dict[str, Tensor] = {}
 
     def run(self) -> None:
         """The whole training, from the last checkpoint on."""
         self.resume()
         while self.progress.epoch < self.settings.epochs:
-            frames_a_second = self.train_epoch()
-            self.finish_epoch(frames_a_second)
+            try:
+                self.finish_epoch(self.train_epoch())
+            except DivergedError as error:
+                self.roll_back(error)
             self.save()
         self.model.load_state_dict(self.best_weights)
         save_model(self.folder, self.model)
@@ -139,28 +153,66 @@ class Trainer:
 
     def update(self, batch: Batch, rate: float) -> float:
         """One step of gradient descent; returns the loss."""
-        # Dropout draws from torch's generator: seeded anew by the number of the update, a resumed training
-        # needs no saved state to draw the same masks.
-        torch.manual_seed(derive_seed(self.seed, "update", self.progress.updates))
-        with self.autocast():
-            inputs = batch.inputs if self.precision == torch.bfloat16 else batch.inputs.float()
-            logits = self.model(inputs).flatten(0, 1)
-        if batch.counted is not None:
-            logits = logits[batch.counted]
-        loss = self.objective(logits.float(), batch.targets)
-        value = loss.item()
+        value = self.backward(batch)
         if not math.isfinite(value):
             self.fail(f"the loss of update {self.progress.updates + 1} is {value}")
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
         norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.gradient_clip))
         if not math.isfinite(norm):
             self.fail(f"the gradient of update {self.progress.updates + 1} has norm {norm}")
         self.progress.largest_gradient = max(self.progress.largest_gradient, norm)
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * ROLL_BACK_RATE**self.progress.roll_backs
         self.optimiser.step()
         return value
+
+    def backward(self, batch: Batch) -> float:
+        """Loss and gradient of a batch, in as many parts as memory asks for.
+
+        Raises:
+            AsrKdError: memory runs out, and the batch may not be divided (any further).
+        """
+        # Seeded by the number of the update: a resumed training needs no saved state to draw the same masks.
+        seed = derive_seed(self.seed, "update", self.progress.updates)
+        while True:
+            self.optimiser.zero_grad(set_to_none=True)
+            chunks = self.progress.micro_chunks or len(batch.inputs)
+            try:
+                return backward(self.logits, self.objective, batch, chunks, seed, self.device)
+            except (MemoryError, RuntimeError) as error:
+                if not memory.is_shortage(error):
+                    raise
+                # Without its traceback, whose frames hold what was computed.
+                shortage = error.with_traceback(None)
+            self.divide(min(chunks, len(batch.inputs)), shortage)
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        """``(chunks, window, dims)`` -> ``(frames, senones)``, frames of padding included."""
+        with self.autocast():
+            inputs = inputs if self.precision == torch.bfloat16 else inputs.float()
+            logits: Tensor = self.model(inputs).flatten(0, 1)
+        return logits
+
+    def divide(self, chunks: int, shortage: BaseException) -> None:
+        """Compute half as many chunks at once from here on: so many were too many."""
+        if self.settings.micro_batch != WHOLE or chunks == 1:
+            lower = "optimiser.micro_batch" if chunks > 1 else "the size of the model, or `workers`"
+            raise AsrKdError(
+                f"{self.name}: out of memory with {chunks * self.model.chunk_frames} frames at a time; "
+                f"lower {lower}, and run the same command again to go on"
+            ) from shortage
+        self.progress.micro_chunks = -(-chunks // 2)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        note = "; batch normalisation sees these" if normalises_batches(self.model) else ""
+        say(
+            f"{self.name}: out of memory with {chunks * self.model.chunk_frames} frames at a time, goes on "
+            f"with {self.micro_frames} and adds up their gradients{note}"
+        )
+
+    @property
+    def micro_frames(self) -> int:
+        """Frames that are computed at once, where these are not all of a batch; else 0."""
+        return self.progress.micro_chunks * self.model.chunk_frames
 
     def finish_epoch(self, frames_a_second: float) -> None:
         """Measure on dev, keep the weights if they are the best so far, and log."""
@@ -175,6 +227,7 @@ class Trainer:
         dev = evaluate(scorer, self.dev)
         if not math.isfinite(dev.cross_entropy):
             self.fail(f"the dev cross entropy is {dev.cross_entropy}")
+        self.check_growth(progress.summed_loss / progress.batches)
         if dev.cross_entropy < progress.best_cross_entropy or not self.early_stopping:
             progress.best_cross_entropy = dev.cross_entropy
             self.best_weights = {key: weight.cpu().clone() for key, weight in self.model.state_dict().items()}
@@ -186,6 +239,8 @@ class Trainer:
             "dev_frame_accuracy": dev.accuracy,
             "learning_rate": self.optimiser.param_groups[0]["lr"],
         }
+        unusual = {"roll_backs": progress.roll_backs, "micro_batch": self.micro_frames}
+        record |= {key: value for key, value in unusual.items() if value}
         progress.records.append(record)
         write_log(self.folder, progress.records)
         say(
@@ -194,14 +249,38 @@ class Trainer:
             f"dev cross entropy {dev.cross_entropy:.3f}, dev frame accuracy {100 * dev.accuracy:.2f} %, "
             f"{frames_a_second:,.0f} frames/s"
         )
-        first = progress.records[0]["train_loss"]
-        if record["train_loss"] > EXPLODED * max(first, 1.0):
-            say(
-                f"{self.name}: the loss has grown from {first:.3g} to {record['train_loss']:.3g}; "
-                "lower optimiser.peak_learning_rate"
-            )
         progress.epoch, progress.batches = progress.epoch + 1, 0
         progress.summed_loss = progress.largest_gradient = 0.0
+
+    def check_growth(self, loss: float) -> None:
+        """An epoch's loss that has exploded is a reason to roll back; without roll-backs left it is said."""
+        first = self.progress.records[0]["train_loss"] if self.progress.records else loss
+        if loss <= EXPLODED * max(first, 1.0):
+            return
+        grown = f"the loss has grown from {first:.3g} to {loss:.3g}"
+        if self.progress.roll_backs < self.settings.roll_backs:
+            self.fail(grown)
+        say(f"{self.name}: {grown}; lower optimiser.peak_learning_rate")
+
+    def roll_back(self, error: DivergedError) -> None:
+        """Return to the end of the last good epoch, with a lower learning rate from there on.
+
+        Raises:
+            DivergedError: `error`, after as many roll-backs as `roll_backs` allows.
+        """
+        used = self.progress.roll_backs + 1
+        if used > self.settings.roll_backs:
+            raise error
+        state = load_checkpoint(self.folder / EPOCH_FILE)
+        if state is None:
+            raise error
+        micro_chunks = self.progress.micro_chunks
+        self.restore(state)
+        self.progress.roll_backs, self.progress.micro_chunks = used, micro_chunks
+        say(
+            f"{error}\n{self.name}: back to the end of epoch {self.progress.epoch}, roll-back {used} of "
+            f"{self.settings.roll_backs}: the learning rate is {ROLL_BACK_RATE**used:g} of what it was"
+        )
 
     def autocast(self) -> torch.autocast:
         """Matrix products in bf16 where that is the precision; weights, sums and losses stay float32."""
@@ -209,29 +288,38 @@ class Trainer:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
     def save(self) -> None:
-        """Write a checkpoint."""
+        """Write a checkpoint; at the end of an epoch also the one that is rolled back to."""
         state = {
             "progress": asdict(self.progress),
             "model": self.model.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "best_weights": self.best_weights,
         }
+        # First this one: where a kill comes between the two, the older checkpoint leads here again.
+        if self.settings.roll_backs and not self.progress.batches:
+            save_checkpoint(self.folder / EPOCH_FILE, state)
         save_checkpoint(self.folder / CHECKPOINT_FILE, state)
 
     def resume(self) -> None:
         """Go on from the checkpoint, if there is one."""
         state = load_checkpoint(self.folder / CHECKPOINT_FILE)
         if state is None:
+            if self.settings.roll_backs:
+                self.save()
             return
+        self.restore(state)
+        say(f"{self.name}: goes on at epoch {self.progress.epoch + 1}, update {self.progress.updates + 1}")
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up the state of a checkpoint."""
         self.progress = Progress(**state["progress"])
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.best_weights = state["best_weights"]
-        say(f"{self.name}: goes on at epoch {self.progress.epoch + 1}, update {self.progress.updates + 1}")
 
-    def fail(self, what: str) -> None:
-        """Stop loudly."""
-        raise AsrKdError(
+    def fail(self, what: str) -> NoReturn:
+        """Roll back, or stop loudly."""
+        raise DivergedError(
             f"{self.name}: in epoch {self.progress.epoch + 1} {what}; lower optimiser.peak_learning_rate, "
             "or look for features that are not finite"
         )
@@ -246,33 +334,3 @@ def _optimiser(model: AcousticModel, settings: OptimiserConfig) -> torch.optim.O
         {"params": vectors, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=settings.peak_learning_rate, fused=True)
-
-
-def _check(settings: OptimiserConfig, train: FrameData, dev: FrameData, name: str) -> None:
-    """Refuse settings and data that no training can begin with."""
-    for key in ("epochs", "batch_frames", "threads"):
-        if getattr(settings, key) < 1:
-            raise AsrKdError(f"{name}: optimiser.{key}={getattr(settings, key)}: give at least 1")
-    for key in ("peak_learning_rate", "final_learning_rate", "weight_decay", "shard_megabytes"):
-        if getattr(settings, key) < 0:
-            raise AsrKdError(f"{name}: optimiser.{key}={getattr(settings, key)}: give 0 or more")
-    if not 0.0 <= settings.label_smoothing < 1.0:
-        raise AsrKdError(f"{name}: optimiser.label_smoothing={settings.label_smoothing}: give 0 to below 1")
-    if settings.gradient_clip <= 0:
-        raise AsrKdError(f"{name}: optimiser.gradient_clip={settings.gradient_clip}: give a positive norm")
-    if not 0.0 <= settings.warmup_fraction < 1.0:
-        raise AsrKdError(f"{name}: optimiser.warmup_fraction={settings.warmup_fraction}: give 0 to below 1")
-    for part, data in (("train", train), ("dev", dev)):
-        if not len(data.utterances):
-            raise AsrKdError(f"{name}: no utterance of part {part} can be used; look at stage align")
-
-
-def _check_labels(data: FrameData, senones: int, where: str) -> None:
-    """Refuse labels that are no senones of the model; -1 is a frame without one."""
-    for utterance in data.utterances:
-        labels = data.targets["labels"].of(utterance)
-        if len(labels) and not -1 <= labels.min() <= labels.max() < senones:
-            raise AsrKdError(
-                f"{where}, utterance {utterance}: labels from {labels.min()} to {labels.max()}, but the "
-                f"model has {senones} senones; they come from different alignments: run stage align again"
-            )

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from asr_kd.distillation.losses import (
+    EXCLUDED,
     distillation_loss,
     divergence,
     hard_cross_entropy,
@@ -18,13 +19,31 @@ from asr_kd.distillation.soft_targets import log_probabilities
 from asr_kd.distillation.tails import TailShape
 from asr_kd.errors import AsrKdError
 
+Targets = Mapping[str, Tensor]
+
 
 class Objective(Protocol):
     """A loss of logits ``(frames, senones)`` float32 and of targets by name; no padding gets here."""
 
-    def __call__(self, logits: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
-        """The mean over frames, a scalar."""
+    def __call__(self, logits: Tensor, targets: Targets, batch: Targets | None = None) -> Tensor:
+        """The mean over frames, a scalar.
+
+        Args:
+            logits: of some frames.
+            targets: of the same.
+            batch: the targets of all frames of the batch that these are a part of: then what is returned is
+                their share in the mean, and the shares of all parts add up to it. None: they are all.
+        """
         ...
+
+
+def _shares(targets: Targets, batch: Targets | None) -> tuple[float | Tensor, float | Tensor]:
+    """How much of a batch a part of it is: of all its frames, and of those that have a label."""
+    if batch is None:
+        return 1.0, 1.0
+    part, whole = targets["labels"], batch["labels"]
+    labelled = (part != EXCLUDED).sum() / (whole != EXCLUDED).sum().clamp(min=1)
+    return len(part) / max(len(whole), 1), labelled
 
 
 @dataclass(frozen=True)
@@ -33,9 +52,10 @@ class HardObjective:
 
     label_smoothing: float = 0.0
 
-    def __call__(self, logits: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+    def __call__(self, logits: Tensor, targets: Targets, batch: Targets | None = None) -> Tensor:
         """See `Objective`."""
-        return hard_cross_entropy(logits, targets["labels"], self.label_smoothing)
+        _, labelled = _shares(targets, batch)
+        return labelled * hard_cross_entropy(logits, targets["labels"], self.label_smoothing)
 
 
 @dataclass(frozen=True)
@@ -71,8 +91,9 @@ class DistillationObjective:
                 "neither may be negative, and one must be positive"
             )
 
-    def __call__(self, logits: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+    def __call__(self, logits: Tensor, targets: Targets, batch: Targets | None = None) -> Tensor:
         """See `Objective`."""
+        share, labelled = _shares(targets, batch)
         soft = hard = logits.new_zeros(())
         if self.soft_weight > 0:
             values, rest = log_probabilities(targets["levels"]), targets["log_rest"].float()
@@ -85,7 +106,9 @@ class DistillationObjective:
             )
         if self.hard_weight > 0:
             hard = hard_cross_entropy(logits, targets["labels"], self.label_smoothing)
-        return distillation_loss(soft, hard, self.temperature, self.soft_weight, self.hard_weight)
+        return distillation_loss(
+            share * soft, labelled * hard, self.temperature, self.soft_weight, self.hard_weight
+        )
 
     def settings(self) -> dict[str, Any]:
         """What a fingerprint holds of it: the shape of the rest is part of the soft targets."""
@@ -115,10 +138,11 @@ class SpecialistObjective:
     soft_rest: float = 0.0
     label_smoothing: float = 0.0
 
-    def __call__(self, logits: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+    def __call__(self, logits: Tensor, targets: Targets, batch: Targets | None = None) -> Tensor:
         """See `Objective`."""
         labels = targets["labels"]
-        loss = hard_cross_entropy(logits, labels, self.label_smoothing)
+        of_all, labelled = _shares(targets, batch)
+        loss = labelled * hard_cross_entropy(logits, labels, self.label_smoothing)
         if not self.soft_rest:
             return loss
         teacher = self.grouped(
@@ -126,7 +150,7 @@ class SpecialistObjective:
         )
         rest = labels == len(self.classes)
         # A mean over all frames: the two terms weigh a frame alike.
-        share = rest.sum() / max(len(labels), 1)
+        share = of_all * rest.sum() / max(len(labels), 1)
         return loss + self.soft_rest * share * divergence(logits, teacher, 1.0, rest)
 
     def grouped(self, ids: Tensor, values: Tensor, log_rest: Tensor) -> Tensor:

@@ -17,13 +17,13 @@ from asr_kd.artifacts import create, find
 from asr_kd.config.schema import OptimiserConfig
 from asr_kd.errors import AsrKdError
 from asr_kd.frames import FrameIndex
-from asr_kd.jobs import map_processes
+from asr_kd.jobs import Cost, map_processes
 from asr_kd.models.storage import load_model
 from asr_kd.seeding import derive_seed, generator
 from asr_kd.specialists.network import specialist_from
 from asr_kd.specialists.sets import Specialty
 from asr_kd.training.data import FrameData, PerFrame
-from asr_kd.training.jobs import missing
+from asr_kd.training.jobs import DataSize, dearest, missing, training_cost
 from asr_kd.training.loop import Trainer
 from asr_kd.training.objectives import SpecialistObjective
 
@@ -45,6 +45,7 @@ class SpecialistJob:
         optimiser: settings.
         seed: of order, draws and dropout.
         device: where to compute.
+        data: tells how much there is to train on.
     """
 
     name: str
@@ -59,6 +60,13 @@ class SpecialistJob:
     optimiser: OptimiserConfig
     seed: int
     device: str
+    data: Callable[[], DataSize] | None = None
+
+    @property
+    def cost(self) -> Cost:
+        """See `jobs.Job`."""
+        generalist, data = load_model(self.generalist), self.data() if self.data else None
+        return training_cost(self.optimiser, data, generalist.parameter_count, len(self.classes) + 1)
 
 
 def run_specialists(jobs: Sequence[SpecialistJob], workers: int) -> None:
@@ -70,8 +78,9 @@ def run_specialists(jobs: Sequence[SpecialistJob], workers: int) -> None:
     waiting = missing(jobs)
     threads = max((max(1, job.optimiser.threads) for job in waiting), default=1)
     failed: dict[str, str] = {}
+    workers, cost = max(1, workers // threads), dearest(waiting)
     try:
-        for place, reason in map_processes(attempt, waiting, max(1, workers // threads), "specialists"):
+        for place, reason in map_processes(attempt, waiting, workers, "specialists", cost=cost):
             failed |= {waiting[place].name: reason} if reason else {}
     except AsrKdError:
         # A process died and took the pool along: what is left runs in a process of its own, one by one.

@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from asr_kd.distillation import scoring
 from asr_kd.distillation.ensemble import average
 from asr_kd.distillation.scoring import score_teachers
 from asr_kd.distillation.soft_targets import SoftTargets, TargetSettings, log_probabilities
 from asr_kd.distillation.teachers import Teachers
 from asr_kd.frames import FrameIndex
 from asr_kd.models import build
-from asr_kd.models.inference import log_posteriors
+from asr_kd.models.inference import BATCH_FRAMES, log_posteriors
 from asr_kd.models.storage import load_model, save_model
 
 SETTINGS = TargetSettings("arithmetic", top_k=3, temperatures=(2.0,), senones=7)
@@ -60,10 +59,15 @@ def test_finished_shards_are_not_scored_again(tmp_path: Path, teachers: list[Pat
     assert (SoftTargets.reopen(tmp_path / "targets").levels == 0).all()
 
 
-def test_cut_covers_every_utterance_once() -> None:
-    lengths = np.random.default_rng(0).integers(1, 60, size=100).tolist()
-    index = FrameIndex.from_lengths([str(place) for place in range(100)], ["s"] * 100, lengths)
-    pieces = scoring._cut(index, 200)
-    assert [first for first, _ in pieces] == [0, *(last for _, last in pieces[:-1])]
-    assert pieces[-1][1] == 100
-    assert len(pieces) > 5
+def test_a_long_utterance_is_scored_in_pieces(tmp_path: Path, teachers: list[Path]) -> None:
+    index = FrameIndex.from_lengths(["short", "long"], ["s"] * 2, [20, 2 * BATCH_FRAMES + 5])
+    features = np.random.default_rng(0).normal(size=(index.total_frames, 4)).astype(np.float16)
+    np.save(tmp_path / "fbank.npy", features)
+    (tmp_path / "targets").mkdir()
+    SoftTargets.create(tmp_path / "targets", index, SETTINGS, origin={})
+    score(tmp_path, index, teachers, workers=1)
+    store = SoftTargets.reopen(tmp_path / "targets")
+    span = index.span("long")
+    members = [log_posteriors(load_model(folder), features[span]) for folder in teachers]
+    _, wanted = average(members).topk(3)
+    assert (store.ids[span].astype(int) == wanted.numpy()).mean() > 0.999

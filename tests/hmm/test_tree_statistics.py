@@ -1,4 +1,5 @@
 from collections import defaultdict
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -53,3 +54,24 @@ def test_log_likelihood_is_that_of_the_fitted_gaussian() -> None:
 
 def test_nothing_merges_to_nothing() -> None:
     assert len(tree_statistics.merge([], 3).counts) == 0
+
+
+def test_pieces_merged_in_turn_are_those_merged_at_once() -> None:
+    random = np.random.default_rng(1)
+    pieces = [
+        tree_statistics.accumulate(random.integers(0, 3, (50, 4)), random.normal(size=(50, 5)))
+        for _ in range(20)
+    ]
+    held: list[int] = []
+
+    def one_by_one() -> Iterator[tree_statistics.TreeStatistics]:
+        for piece in pieces:
+            held.append(len(piece.counts))
+            yield piece
+
+    at_once = tree_statistics.merge(pieces, 5)
+    in_turn = tree_statistics.merge(one_by_one(), 5, rows=100)
+    assert len(held) == 20
+    np.testing.assert_array_equal(in_turn.events, at_once.events)
+    for name in ("counts", "first", "second"):
+        np.testing.assert_allclose(getattr(in_turn, name), getattr(at_once, name), rtol=1e-9)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from asr_kd.models.dropout import Dropout
+from asr_kd.models.dropout import Dropout, part_of_batch
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -30,3 +30,15 @@ def test_evaluation_leaves_units_alone() -> None:
     units = torch.randn(4, 4)
     assert Dropout(0.5).eval()(units) is units
     assert Dropout(0.0)(units) is units
+
+
+def test_parts_of_a_batch_get_the_masks_of_the_whole() -> None:
+    units, layers = torch.ones(10, 3, 64), (Dropout(0.5), Dropout(0.3))
+    torch.manual_seed(3)
+    whole = [layer(units) for layer in layers]
+    for part in (slice(0, 4), slice(4, 10)):
+        torch.manual_seed(3)
+        with part_of_batch(part.start, len(units)):
+            parts = [layer(units[part]) for layer in layers]
+        for one, other in zip(parts, whole, strict=True):
+            assert torch.equal(one, other[part])

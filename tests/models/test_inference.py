@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from asr_kd.models import build
-from asr_kd.models.inference import log_posteriors
+from asr_kd.models.inference import blocks, log_posteriors
 
 MODELS = [
     {"kind": "dnn", "hidden_layers": 2, "hidden_units": 8, "left_context": 4, "right_context": 1},
@@ -40,3 +40,15 @@ def test_bf16_products_leave_posteriors_nearly_alone(settings: dict[str, object]
     torch.testing.assert_close(fast.exp().sum(1), torch.ones(50))
     divergence = (exact.exp() * (exact - fast)).sum(1)
     assert 0 < divergence.mean() < 1e-3
+
+
+@pytest.mark.parametrize("length", [1, 10, 25, 30])
+def test_blocks_with_their_context_are_the_whole(length: int) -> None:
+    model = build(
+        {"kind": "dnn", "left_context": 3, "right_context": 2, "hidden_units": 8}, 4, 5, seed=0
+    ).eval()
+    frames = np.random.default_rng(0).normal(size=(length, 4)).astype(np.float32)
+    pieces = list(blocks(frames, context=3, most=10))
+    assert [first for first, _, _ in pieces] == list(range(0, length, 10))
+    joined = torch.cat([log_posteriors(model, piece)[own] for _, piece, own in pieces])
+    torch.testing.assert_close(joined, log_posteriors(model, frames))

@@ -140,7 +140,7 @@ def test_loss_that_is_not_finite_stops_loudly(tmp_path: Path) -> None:
             return logits.sum() * (math.nan if self.calls == self.at_call else 0.0)
 
     with pytest.raises(AsrKdError, match=r"toy: in epoch 1 the loss of update 3 is nan"):
-        train(tmp_path, Broken(3))
+        train(tmp_path, Broken(3), replace(SETTINGS, roll_backs=0))
 
 
 def test_features_that_are_not_finite_stop_loudly(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_an_exploding_loss_is_said(tmp_path: Path, capsys: pytest.CaptureFixture
         calls += 1
         return HardObjective()(logits, targets) * 1.5**calls
 
-    train(tmp_path, growing)
+    train(tmp_path, growing, replace(SETTINGS, roll_backs=0))
     assert "toy: the loss has grown from" in capsys.readouterr().out
 
 
@@ -218,6 +218,9 @@ def test_a_checkpoint_with_a_flipped_bit_is_named(tmp_path: Path) -> None:
         ({"label_smoothing": 1.0}, "label_smoothing=1.0"),
         ({"warmup_fraction": 1.0}, "warmup_fraction=1.0"),
         ({"precision": "fp8"}, "precision=fp8"),
+        ({"roll_backs": -1}, "roll_backs=-1"),
+        ({"micro_batch": "small"}, "micro_batch=small"),
+        ({"micro_batch": "0"}, "micro_batch=0"),
     ],
 )
 def test_settings_without_sense_are_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
