@@ -26,12 +26,17 @@ def senone_priors(labels: np.ndarray, senones: int) -> np.ndarray:
     Returns:
         ``(senones,)`` float32, all positive, summing to 1.
     """
-    counts = np.zeros(senones)
+    counts = np.maximum(count_labels(labels, senones).astype(np.float64), PRIOR_FLOOR_FRAMES)
+    return (counts / counts.sum()).astype(np.float32)
+
+
+def count_labels(labels: np.ndarray, senones: int) -> np.ndarray:
+    """How many of ``(frames,)`` labels each senone has, ``(senones,)`` int64."""
+    counts = np.zeros(senones, np.int64)
     for first in range(0, len(labels), BLOCK_FRAMES):
         block = labels[first : first + BLOCK_FRAMES]
         counts += np.bincount(block[block != NO_LABEL], minlength=senones)
-    counts = np.maximum(counts, PRIOR_FLOOR_FRAMES)
-    return (counts / counts.sum()).astype(np.float32)
+    return counts
 
 
 def utterance_labels(index: FrameIndex, labels: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:

@@ -14,6 +14,7 @@ from asr_kd.distillation.soft_targets import TargetSettings
 from asr_kd.distillation.teachers import Teachers
 from asr_kd.errors import AsrKdError
 from asr_kd.hmm.definition import HmmDefinition
+from asr_kd.hmm.labels import count_labels
 from asr_kd.hmm.senone_names import senone_names
 from asr_kd.jobs import map_processes, resolve_workers
 from asr_kd.layout import (
@@ -198,7 +199,7 @@ class _Clustering:
 def _cluster(job: _Clustering) -> None:
     covariance = np.load(job.folder / _COVARIANCE_FILE, allow_pickle=False)
     labels = np.load(job.labels, mmap_mode="r", allow_pickle=False)
-    frames = np.bincount(labels[labels >= 0], minlength=job.senones)
+    frames = count_labels(labels, job.senones)
     count, size, columns, seed = job.settings
     found = make_sets(prepare_columns(covariance, columns), count, size, seed, frames)
     sets, correlated = SpecialistSets.of(found, job.senones), correlation(covariance)

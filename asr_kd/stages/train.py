@@ -99,11 +99,11 @@ def open_labelled(work: Path, part: str, labels: Path | None = None) -> FrameDat
         labels: folder of the labels; None: those that stage align leaves.
     """
     features = open_part(work / "features" / part)
-    own = open_labels(labels or work / "align" / "labels", part, features.index)
+    own = PerFrame(features.index, open_labels(labels or work / "align" / "labels", part, features.index))
     return FrameData(
         PerFrame(features.index, features.fbank),
-        {"labels": PerFrame(features.index, own)},
-        labelled(features.index, own),
+        {"labels": own},
+        labelled(own),
     )
 
 

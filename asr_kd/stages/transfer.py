@@ -58,29 +58,39 @@ class TransferPart:
     targets: Path | None = None
     origin: tuple[tuple[str, str], ...] = ()
 
-    def load_labels(self, index: FrameIndex) -> np.ndarray:
+    def open_labels(self, index: FrameIndex) -> PerFrame:
         """``(frames,)`` int32; -1 where there is none."""
         if self.labels is None:
-            return np.broadcast_to(np.int32(-1), index.total_frames)
+            return PerFrame(index, np.broadcast_to(np.int32(-1), index.total_frames))
         if self.original is None:
-            return open_frames(self.labels, index)
+            return PerFrame(index, open_frames(self.labels, index))
         original = FrameIndex.load(self.original)
-        labels = open_frames(self.labels, original)
-        pairs = zip(original.spans(), index.lengths, strict=True)
-        return np.concatenate([stretch_labels(labels[span], frames) for (_, span), frames in pairs])
+        return _StretchedLabels(index, open_frames(self.labels, original), original)
 
     def open(self, temperature: float | None) -> FrameData:
         """Features, labels and, at a temperature, soft targets; all utterances that can be learnt from."""
         part = open_part(self.features)
-        labels = self.load_labels(part.index)
-        targets = {"labels": PerFrame(part.index, labels)}
+        labels = self.open_labels(part.index)
+        targets = {"labels": labels}
         if temperature is None or self.targets is None:
-            return FrameData(PerFrame(part.index, part.fbank), targets, labelled(part.index, labels))
+            return FrameData(PerFrame(part.index, part.fbank), targets, labelled(labels))
         store = SoftTargets.open(self.targets, dict(self.origin))
         columns = store.at(temperature).columns()
         targets |= {name: PerFrame(store.index, array) for name, array in columns.items()}
         # An alignment that failed leaves no label, and does not keep the teachers from scoring.
         return FrameData(PerFrame(part.index, part.fbank), targets, part.index.ids)
+
+
+@dataclass(frozen=True, eq=False)
+class _StretchedLabels(PerFrame):
+    """Labels of a perturbed copy; `array` holds those of the original, with its utterances in this order."""
+
+    original: FrameIndex
+
+    def of(self, utterance_id: str) -> np.ndarray:
+        """See `PerFrame.of`; stretched when they are asked for."""
+        own = self.array[self.original.span(self.index.position[utterance_id])]
+        return stretch_labels(own, self.length(utterance_id))
 
 
 def training_parts(

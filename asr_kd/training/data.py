@@ -141,9 +141,9 @@ def join(parts: Sequence[FrameData]) -> FrameData:
     )
 
 
-def labelled(index: FrameIndex, labels: np.ndarray) -> list[str]:
+def labelled(labels: PerFrame) -> list[str]:
     """The utterances that have a label on at least one frame; an alignment that failed left -1 everywhere."""
-    return [utterance_id for utterance_id, span in index.spans() if (labels[span] >= 0).any()]
+    return [utterance_id for utterance_id in labels.ids() if (labels.of(utterance_id) >= 0).any()]
 
 
 class Batch(NamedTuple):

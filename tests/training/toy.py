@@ -42,5 +42,5 @@ def toy_data(utterances: int = 12, seed: int = 0, failed: int = 0) -> FrameData:
     return FrameData(
         PerFrame(index, features.astype(np.float16)),
         {"labels": PerFrame(index, labels)},
-        labelled(index, labels),
+        labelled(PerFrame(index, labels)),
     )
