@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from asr_kd import disk
+from asr_kd import disk, memory
 from asr_kd.config import Config
 from asr_kd.config.overrides import allow_new_entries
 from asr_kd.errors import AsrKdError
@@ -68,7 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         how = "terminated" if isinstance(interrupt, Terminated) else "interrupted"
         print(f"asr-kd: {how}; the same command goes on from here", file=sys.stderr)
         return 128 + (signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT)
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if not memory.is_shortage(error):
+            raise
         traceback.print_exc()
         print(
             "asr-kd: out of memory; lower `workers` or `memory_budget` and run the same command again",

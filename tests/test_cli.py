@@ -1,12 +1,13 @@
 """The command line: settings checked, errors named, exit statuses right."""
 
 import errno
+import json
 import signal
 from pathlib import Path
 
 import pytest
 
-from asr_kd import cli, pipeline
+from asr_kd import cli, memory, pipeline
 from asr_kd.config import LmConfig, OptimiserConfig, StudentConfig
 from asr_kd.errors import AsrKdError
 
@@ -153,6 +154,35 @@ def test_stages_run_in_order_between_first_and_last(tmp_path: Path, monkeypatch:
     pipeline.run(cli.load(["recipe=mini", f"work={tmp_path}", "stage=1", "stop_stage=distill"]))
     assert ran == ["features", "align", "train", "distill"]
     assert (tmp_path / "stages.jsonl").read_text().count("\n") == 4
+
+
+def test_a_stage_says_what_it_took_and_whether_that_was_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    budgets: list[memory.Budget] = []
+    monkeypatch.setattr(pipeline.Stage, "run", lambda stage, config, work: budgets.append(memory.budget()))
+    settings = ["recipe=mini", f"work={tmp_path}", "stage=train", "stop_stage=train", "memory_budget=1 MB"]
+    pipeline.run(cli.load(settings))
+    assert budgets == [memory.Budget(1_000_000, given=True)]
+    said = capsys.readouterr().out
+    assert "MB of memory" in said and "more than memory_budget=1 MB" in said
+    (line,) = (tmp_path / "stages.jsonl").read_text().splitlines()
+    assert json.loads(line)["memory_megabytes"] > 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")],
+)
+def test_a_shortage_of_memory_names_what_to_lower(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def short(settings: object) -> None:
+        raise error
+
+    monkeypatch.setitem(cli.VERBS, "run", short)
+    assert cli.main(["run"]) == 1
+    assert "out of memory; lower `workers` or `memory_budget`" in capsys.readouterr().err
 
 
 def test_stop_before_start_is_refused(tmp_path: Path) -> None:

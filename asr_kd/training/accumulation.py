@@ -6,6 +6,7 @@ normalisation is the exception: it takes mean and variance of each part.
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +19,7 @@ from asr_kd.training.objectives import Objective
 Forward = Callable[[Tensor], Tensor]
 
 
-def backward(
-    forward: Forward, objective: Objective, batch: Batch, chunks: int, seed: int, device: torch.device
-) -> float:
+def backward(forward: Forward, objective: Objective, batch: Batch, chunks: int, seed: int) -> float:
     """Add the gradient of the loss of a batch to that of the weights; returns the loss.
 
     Args:
@@ -29,19 +28,19 @@ def backward(
         batch: one update's data.
         chunks: to be computed at once, at most.
         seed: of the dropout.
-        device: where.
     """
     total, whole, frames = 0.0, len(batch.inputs), 0
-    for first in range(0, whole, chunks):
-        part, frames = _part(batch, first, min(first + chunks, whole), frames)
+    parts = -(-whole // chunks)
+    # Of about one size: batch normalisation has no variance of a single frame.
+    for first, last in pairwise(whole * number // parts for number in range(parts + 1)):
+        part, frames = _part(batch, first, last, frames)
         # From torch's generator: seeded anew, every part draws what the whole batch would.
         torch.manual_seed(seed)
-        split = chunks < whole
-        with part_of_batch(first, whole) if split else nullcontext():
+        with part_of_batch(first, whole) if parts > 1 else nullcontext():
             logits = forward(part.inputs)
         if part.counted is not None:
             logits = logits[part.counted]
-        given = (batch.targets,) if split else ()
+        given = (batch.targets,) if parts > 1 else ()
         loss = objective(logits.float(), part.targets, *given)
         total += loss.item()
         loss.backward()
@@ -64,4 +63,4 @@ def _part(batch: Batch, first: int, last: int, frames: int) -> tuple[Batch, int]
 
 def normalises_batches(model: nn.Module) -> bool:
     """Whether a part of a batch is computed otherwise than in the whole."""
-    return any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in model.modules())
+    return any(isinstance(layer, nn.BatchNorm1d) for layer in model.modules())

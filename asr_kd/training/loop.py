@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,7 +21,13 @@ from asr_kd.models.storage import save_model
 from asr_kd.progress import bar, say
 from asr_kd.seeding import derive_seed
 from asr_kd.training.accumulation import backward, normalises_batches
-from asr_kd.training.checkpoint import load_checkpoint, save_checkpoint
+from asr_kd.training.checkpoint import (
+    CHECKPOINT_FILE,
+    EPOCH_FILE,
+    Progress,
+    load_checkpoint,
+    save_checkpoint,
+)
 from asr_kd.training.checks import WHOLE, check_labels, check_settings, micro_frames
 from asr_kd.training.data import Batch, Context, FrameData, Loader
 from asr_kd.training.log import draw_curve, write_log
@@ -31,31 +37,10 @@ from asr_kd.training.schedule import learning_rate
 
 EXPLODED = 5.0  # times the first epoch's loss: that is no noise
 ROLL_BACK_RATE = 0.5  # times the learning rate, after every return to an earlier epoch
-# Dot files: scratch that does not become part of the artefact.
-CHECKPOINT_FILE = ".checkpoint.pt"
-EPOCH_FILE = ".epoch.pt"  # as of the end of the last good epoch, whatever the time of checkpoints
 
 
 class DivergedError(AsrKdError):
     """A training whose numbers are no longer any good."""
-
-
-@dataclass
-class Progress:
-    """How far a training has come: with the weights and the optimiser's state, all that a resumption needs.
-
-    No generator states: every random choice follows from the seed and the number of the update.
-    """
-
-    epoch: int = 0  # the current one, from 0
-    batches: int = 0  # of the current epoch that are done
-    updates: int = 0
-    summed_loss: float = 0.0  # over the current epoch's updates
-    largest_gradient: float = 0.0  # norm, of the current epoch's updates
-    best_cross_entropy: float = math.inf
-    roll_backs: int = 0  # returns to an earlier epoch so far
-    micro_chunks: int = 0  # chunks of a batch that are computed at once; 0: all
-    records: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Trainer:
@@ -177,7 +162,7 @@ class Trainer:
             self.optimiser.zero_grad(set_to_none=True)
             chunks = self.progress.micro_chunks or len(batch.inputs)
             try:
-                return backward(self.logits, self.objective, batch, chunks, seed, self.device)
+                return backward(self.logits, self.objective, batch, chunks, seed)
             except (MemoryError, RuntimeError) as error:
                 if not memory.is_shortage(error):
                     raise
@@ -194,8 +179,10 @@ class Trainer:
 
     def divide(self, chunks: int, shortage: BaseException) -> None:
         """Compute half as many chunks at once from here on: so many were too many."""
-        if self.settings.micro_batch != WHOLE or chunks == 1:
-            lower = "optimiser.micro_batch" if chunks > 1 else "the size of the model, or `workers`"
+        normalises = normalises_batches(self.model)
+        least = 2 if normalises else 1
+        if self.settings.micro_batch != WHOLE or chunks <= least:
+            lower = "optimiser.micro_batch" if chunks > least else "the size of the model, or `workers`"
             raise AsrKdError(
                 f"{self.name}: out of memory with {chunks * self.model.chunk_frames} frames at a time; "
                 f"lower {lower}, and run the same command again to go on"
@@ -203,7 +190,7 @@ class Trainer:
         self.progress.micro_chunks = -(-chunks // 2)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        note = "; batch normalisation sees these" if normalises_batches(self.model) else ""
+        note = "; batch normalisation sees these" if normalises else ""
         say(
             f"{self.name}: out of memory with {chunks * self.model.chunk_frames} frames at a time, goes on "
             f"with {self.micro_frames} and adds up their gradients{note}"
@@ -277,9 +264,10 @@ class Trainer:
         micro_chunks = self.progress.micro_chunks
         self.restore(state)
         self.progress.roll_backs, self.progress.micro_chunks = used, micro_chunks
+        where = f"end of epoch {self.progress.epoch}" if self.progress.epoch else "beginning"
         say(
-            f"{error}\n{self.name}: back to the end of epoch {self.progress.epoch}, roll-back {used} of "
-            f"{self.settings.roll_backs}: the learning rate is {ROLL_BACK_RATE**used:g} of what it was"
+            f"{error}\n{self.name}: back to the {where}, roll-back {used} of {self.settings.roll_backs}: "
+            f"the learning rate is {ROLL_BACK_RATE**used:g} of what it was"
         )
 
     def autocast(self) -> torch.autocast:

@@ -18,9 +18,8 @@ from asr_kd.models import build
 from asr_kd.models.inference import log_posteriors
 from asr_kd.models.storage import load_model
 from asr_kd.training import Trainer
-from asr_kd.training.checkpoint import load_checkpoint
+from asr_kd.training.checkpoint import CHECKPOINT_FILE, load_checkpoint
 from asr_kd.training.data import FrameData, PerFrame
-from asr_kd.training.loop import CHECKPOINT_FILE
 from asr_kd.training.metrics import evaluate
 from asr_kd.training.objectives import DistillationObjective, HardObjective, Objective
 from tests.training.toy import DIMS, SENONES, SMALL_DNN, SMALL_TDNN, toy_data
