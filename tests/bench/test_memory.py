@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from asr_kd import memory
-from asr_kd.bench.memory import STAGES, TARGETS, Simulation, measure, table
+from asr_kd.bench.memory import measure, table
+from asr_kd.bench.simulation import STAGES, TOP_K, Simulation
 from asr_kd.distillation.soft_targets import SoftTargets
 from asr_kd.features.store import open_part
 
@@ -18,7 +19,7 @@ def test_every_stage_goes_through_a_simulated_corpus(tmp_path: Path) -> None:
     assert part.index.total_frames == pytest.approx(0.02 * 360_000, rel=0.2)
     assert np.load(tmp_path / ".alignments.npy").all()
     store = SoftTargets.open(simulation.targets)
-    assert store.ids.shape == (part.index.total_frames, TARGETS.kept)
+    assert store.ids.shape == (part.index.total_frames, TOP_K)
 
 
 def test_a_stage_is_measured_in_a_process_of_its_own(tmp_path: Path) -> None:
