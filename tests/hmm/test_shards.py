@@ -48,8 +48,8 @@ def test_statistics_do_not_depend_on_the_room(
     (gmm, mllt, tree), (gmm_in_blocks, mllt_in_blocks, tree_in_blocks) = found
     assert gmm.gmm.frames == gmm_in_blocks.gmm.frames > 0 and gmm.failed == gmm_in_blocks.failed
     np.testing.assert_array_equal(gmm.transition_counts, gmm_in_blocks.transition_counts)
-    np.testing.assert_allclose(gmm.gmm.first, gmm_in_blocks.gmm.first, rtol=1e-6, atol=1e-6)
-    np.testing.assert_allclose(mllt.scatter, mllt_in_blocks.scatter, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(gmm.gmm.first, gmm_in_blocks.gmm.first, rtol=1e-4, atol=1e-2)
+    np.testing.assert_allclose(mllt.scatter, mllt_in_blocks.scatter, rtol=1e-3, atol=1e-2)
     np.testing.assert_array_equal(tree.events, tree_in_blocks.events)
     np.testing.assert_allclose(tree.second, tree_in_blocks.second, rtol=1e-9)
 
