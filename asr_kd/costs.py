@@ -1,4 +1,4 @@
-"""What work takes in private memory: pure functions of sizes and of constants that were measured.
+"""What work takes in private memory: pure functions of sizes and of constants.
 
 They decide how many worker processes a memory budget has room for, and are upper estimates.
 """
