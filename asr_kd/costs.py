@@ -8,7 +8,7 @@ MEGABYTE = 1_000_000
 # A worker process with its libraries, before it has any data.
 NUMPY_PROCESS = 60 * MEGABYTE
 KALDI_PROCESS = 120 * MEGABYTE
-TORCH_PROCESS = 300 * MEGABYTE
+TORCH_PROCESS = 400 * MEGABYTE
 
 # Feature extraction, of a second of audio at 16 kHz: samples, padded samples, energies and features.
 BYTES_A_SECOND = 600_000
