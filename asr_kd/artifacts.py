@@ -24,8 +24,10 @@ from asr_kd.planning import check_may_make, check_settled, is_looking
 
 MANIFEST = "manifest.json"
 FINGERPRINT = "fingerprint.json"
-# Raised by hand when the meaning of stored files changes: older artefacts are then made again.
+# Raised by hand when the meaning of stored files changes, or the program makes something else of the same
+# settings and inputs: older artefacts are then made again. That of all kinds, and of kinds that went ahead.
 FORMAT = 1
+FORMATS = {"decoding": 2}  # 2: the acoustic scale is the bottom of a parabola, not the best trial
 _TEMPORARY = ".tmp."  # in the names of files that are being written
 _MANIFEST_KEYS = {"fingerprint", "files", "versions"}
 
@@ -40,7 +42,8 @@ def fingerprint(kind: str, settings: Any, inputs: Mapping[str, "Artifact | str"]
         inputs: the artefacts (or digests of other files) it is made from, by role.
     """
     digests = {role: value.digest if isinstance(value, Artifact) else value for role, value in inputs.items()}
-    return {"format": FORMAT, "kind": kind, "settings": _plain(settings), "inputs": digests}
+    own = FORMATS.get(kind, FORMAT)
+    return {"format": own, "kind": kind, "settings": _plain(settings), "inputs": digests}
 
 
 def file_digest(path: Path) -> str:

@@ -49,6 +49,16 @@ def test_changed_setting_or_input_is_noticed_and_named(tmp_path: Path) -> None:
     assert artifacts.differences(made_from, changed) == ["inputs.input", "settings.bins"]
 
 
+def test_what_another_version_of_the_program_made_of_the_same_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_from = write(tmp_path / "a")
+    monkeypatch.setitem(artifacts.FORMATS, "kind", 2)
+    changed = artifacts.fingerprint("kind", Settings(40), {"input": "digest"})
+    assert artifacts.find(tmp_path / "a", changed) is None
+    assert artifacts.differences(made_from, changed) == ["format"]
+
+
 def test_hash_of_one_file_and_a_file_that_is_not_there(tmp_path: Path) -> None:
     write(tmp_path / "a")
     artifact = artifacts.Artifact(tmp_path / "a")
