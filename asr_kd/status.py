@@ -12,8 +12,8 @@ from asr_kd import artifacts
 from asr_kd.artifacts import Artifact
 from asr_kd.config import Config
 from asr_kd.errors import AsrKdError
-from asr_kd.pipeline import STAGES
 from asr_kd.planning import UnsettledError, Wanted, looking
+from asr_kd.stages.order import STAGES, Stage
 
 Condition = Literal["done", "stale", "partial", "missing", "waiting", "damaged", "refused"]
 
@@ -46,16 +46,25 @@ class State:
     why: str = ""
 
 
-def states(config: Config, work: Path) -> list[State]:
-    """Every artefact of a recipe in the order of the stages, every file of it verified by hash."""
+def states(
+    config: Config, work: Path, stages: Sequence[Stage] = STAGES, hashes: bool = True
+) -> list[State]:
+    """Every artefact of a recipe in the order of the stages.
+
+    Args:
+        config: of the recipe.
+        work: its folder.
+        stages: that are looked at; those before the first are taken for done.
+        hashes: verify every file by hash, not by size alone.
+    """
     found: dict[Path, State] = {}
     # What the stages say of what they find up to date is said better by the states.
     with looking() as unsettled, redirect_stdout(StringIO()):
-        for stage in STAGES:
+        for stage in stages:
             try:
                 for wanted in stage.plan(config, work):
                     if wanted.path not in found:
-                        found[wanted.path] = state = _examine(stage.name, wanted)
+                        found[wanted.path] = state = _examine(stage.name, wanted, hashes)
                         if state.condition != "done":
                             unsettled.add(wanted.path)
             except UnsettledError as error:
@@ -66,13 +75,13 @@ def states(config: Config, work: Path) -> list[State]:
     return list(found.values())
 
 
-def _examine(stage: str, wanted: Wanted) -> State:
+def _examine(stage: str, wanted: Wanted, hashes: bool) -> State:
     path, made_from = wanted.path, None
     failure: Condition = "damaged"
     try:
         if (path / artifacts.MANIFEST).exists():
             made_from = Artifact(path).manifest["fingerprint"]
-            Artifact(path).verify()
+            Artifact(path).verify(hashes)
         failure = "refused"
         today = wanted.made_from()
     except UnsettledError as error:

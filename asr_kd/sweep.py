@@ -19,6 +19,7 @@ from asr_kd.config.stages import stage_settings
 from asr_kd.errors import AsrKdError
 from asr_kd.progress import say
 from asr_kd.report import sweep as sweep_report
+from asr_kd.stages.order import STAGES, find_stage
 
 Load = Callable[[Sequence[str]], Config]
 # What the runs have in common is made up to here before the first of them.
@@ -65,7 +66,7 @@ def run(arguments: Sequence[str], load: Load) -> Path:
     runs = [_make_run(load, fixed, swept, folder) for swept in combinations]
     runs = _with_common_temperatures(runs)
     say(f"sweep: {len(runs)} runs in {folder}")
-    if pipeline.find_stage(base.stage, "stage").number <= pipeline.find_stage(_COMMON_STAGE, "stage").number:
+    if find_stage(base.stage, "stage").number <= find_stage(_COMMON_STAGE, "stage").number:
         pipeline.run(replace(base, stop_stage=_COMMON_STAGE))
     for number, one in enumerate(runs):
         say(f"sweep: run {number + 1} of {len(runs)}: {one.work.name}")
@@ -129,7 +130,7 @@ def _with_common_temperatures(runs: Sequence[Run]) -> list[Run]:
 
 def first_stage(base: Config, config: Config) -> str:
     """The first stage whose settings differ from the base's; stage distill at the latest."""
-    for stage in pipeline.STAGES:
+    for stage in STAGES:
         if stage.name == "distill" or stage_settings(config, stage.name) != stage_settings(base, stage.name):
             return stage.name
     raise AssertionError("there is a stage distill")

@@ -1,9 +1,9 @@
 """Training of the alignment model: flat start, monophones, projection, decision tree, triphones."""
 
 from collections import deque
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,7 +15,7 @@ from asr_kd.corpus.lexicon import Lexicon
 from asr_kd.costs import alignment_memory
 from asr_kd.errors import AsrKdError
 from asr_kd.frames import FrameIndex
-from asr_kd.hmm import gmm_training, lda_mllt, shards, tree_statistics
+from asr_kd.hmm import gmm_training, lda_mllt, schedule, shards, tree_statistics
 from asr_kd.hmm.alignment import AlignmentSettings, check_transcripts
 from asr_kd.hmm.corpus import Corpus, shard_ranges
 from asr_kd.hmm.definition import HmmDefinition, KaldiHmm
@@ -24,6 +24,7 @@ from asr_kd.hmm.gmm import DiagonalGmms
 from asr_kd.hmm.model import GmmHmm
 from asr_kd.hmm.phones import PhoneTable
 from asr_kd.hmm.questions import cluster_questions
+from asr_kd.hmm.schedule import Passes
 from asr_kd.hmm.splice import delta_transform
 from asr_kd.hmm.topology import states_of, write_topology
 from asr_kd.hmm.tree import monophone_tree
@@ -33,12 +34,6 @@ from asr_kd.jobs import Cost
 from asr_kd.progress import say, track
 from asr_kd.seeding import generator
 
-# Mixtures grow over this share of the passes, as in Kaldi's recipes; the rest settles them.
-GROWING_SHARE = 0.7
-# Monophones have few parameters: in a larger corpus they learn from utterances of an hour, evenly spread.
-MONOPHONE_FRAMES = 360_000
-# Triphone passes after which the features are turned anew, early, before mixtures grow large (as in Kaldi).
-MLLT_PASSES = frozenset({2, 4, 6, 12})
 # Utterances that give the Gaussian of all speech: enough for a mean and a variance.
 GLOBAL_UTTERANCES = 200
 ALIGNMENTS_FILE = ".alignments.npy"  # a dot file: scratch that does not become part of the artefact
@@ -75,8 +70,8 @@ def train_gmm_hmm(
     settings = AlignmentSettings(config.beam, config.retry_beam, config.silence_probability)
     with shard_workers(corpus, settings, workers, scratch) as pool:
         trainer = _Trainer(pool, len(shard_ranges(index)), seed, config)
-        stride = max(1, round(index.total_frames / MONOPHONE_FRAMES))
-        monophones = trainer.monophones(*flat_start(phones, index, mfcc), stride)
+        passes = schedule.monophones(config, index.total_frames)
+        monophones = trainer.monophones(*flat_start(phones, index, mfcc), passes)
         definition, densities = trainer.triphones(*monophones)
     return GmmHmm(definition, densities, settings)
 
@@ -113,28 +108,24 @@ class _Trainer:
         self._config = config
 
     def monophones(
-        self, definition: HmmDefinition, densities: Densities, stride: int
+        self, definition: HmmDefinition, densities: Densities, training: Passes
     ) -> tuple[HmmDefinition, Densities]:
-        """Train monophones from a flat start on every `stride`-th utterance."""
-        deque(self._run(shards.start_equally, definition, stride, self._seed), maxlen=0)
-        passes = self._config.monophone_passes
-        realigned = {*range(1, 10), *range(10, passes, 3)}
-        training = _Passes("monophones", passes, self._config.monophone_gaussians, realigned, stride=stride)
+        """Train monophones from a flat start."""
+        deque(self._run(shards.start_equally, definition, training.stride, self._seed), maxlen=0)
         return self._train(training, definition, densities)
 
     def triphones(self, definition: HmmDefinition, densities: Densities) -> tuple[HmmDefinition, Densities]:
         """Train triphones on derivatives, from alignments with monophones; then again on LDA and MLLT."""
-        config, passes = self._config, self._config.triphone_passes
-        training = _Passes("triphones", passes, config.gaussians, range(4, passes, 4))
+        config = self._config
         self._align(definition, densities)
-        definition, densities = self._train(training, *self._tied(definition, densities.transform))
+        tied = self._tied(definition, densities.transform)
+        definition, densities = self._train(schedule.triphones(config), *tied)
         if config.transform == "deltas":
             return definition, densities
         self._align(definition, densities)
         statistics = _sum(self._run(shards.lda_pass, definition))
         transform = lda_mllt.estimate_lda(statistics, config.dimensions).astype(np.float32)
-        training = _Passes("LDA triphones", passes, config.gaussians, range(10, passes, 10), MLLT_PASSES)
-        return self._train(training, *self._tied(definition, transform))
+        return self._train(schedule.lda_triphones(config), *self._tied(definition, transform))
 
     def _tied(self, definition: HmmDefinition, transform: np.ndarray) -> tuple[HmmDefinition, Densities]:
         """Triphones with states tied by a tree and one Gaussian each, out of the alignments there are."""
@@ -146,13 +137,13 @@ class _Trainer:
         say(f"align: a tree of {len(leaves)} senones for {len(statistics.counts)} triphone states seen")
         tied = HmmDefinition(phones, definition.topology, tree.to_bytes())
         deque(self._run(shards.retie_pass, definition, tied), maxlen=0)
-        return tied, Densities(transform, _leaf_gaussians(leaves))
+        return tied, Densities(transform, leaf_gaussians(leaves))
 
     def _align(self, definition: HmmDefinition, densities: Densities, stride: int = 1) -> None:
         deque(self._run(shards.align_pass, definition, densities, stride), maxlen=0)
 
     def _train(
-        self, training: "_Passes", definition: HmmDefinition, densities: Densities
+        self, training: Passes, definition: HmmDefinition, densities: Densities
     ) -> tuple[HmmDefinition, Densities]:
         """Expectation-maximisation along Viterbi alignments."""
         random = generator(self._seed, "gmm", training.name)
@@ -193,32 +184,6 @@ class _Trainer:
         return self._pool.run(function, [arguments] * self._pieces)
 
 
-@dataclass(frozen=True)
-class _Passes:
-    """How one model is trained.
-
-    Attributes:
-        name: of the model, for messages and random numbers.
-        passes: over the corpus.
-        gaussians: that the mixtures grow to.
-        realigned: passes before which alignments are renewed.
-        turned: passes after which the features are (MLLT).
-        stride: every so manieth utterance is used.
-    """
-
-    name: str
-    passes: int
-    gaussians: int
-    realigned: Container[int]
-    turned: Container[int] = ()
-    stride: int = 1
-
-    def target(self, initial: int, number: int) -> int:
-        """The Gaussians that there should be after pass `number`, grown from `initial`."""
-        growing = max(1, round(GROWING_SHARE * self.passes))
-        return initial + round((self.gaussians - initial) * min(1.0, (number + 1) / growing))
-
-
 def _sum(results: Iterator[Any]) -> Any:
     # Added up in the order of the shards, so that rounding does not depend on which worker was first.
     total = next(results)
@@ -227,7 +192,7 @@ def _sum(results: Iterator[Any]) -> Any:
     return total
 
 
-def _leaf_gaussians(leaves: Sequence[tree_statistics.TreeStatistics]) -> DiagonalGmms:
+def leaf_gaussians(leaves: Sequence[tree_statistics.TreeStatistics]) -> DiagonalGmms:
     """One Gaussian a leaf; leaves that saw too few frames get that of all frames."""
     counts = np.array([leaf.counts.sum() for leaf in leaves])[:, None]
     first = np.stack([leaf.first.sum(axis=0) for leaf in leaves])
