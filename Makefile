@@ -12,7 +12,7 @@ GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command line,$(origin $(name
 SETTINGS := $(foreach name,$(filter-out $(OWN),$(GIVEN)),'$(name)=$($(name))')
 
 .DEFAULT_GOAL := run
-.PHONY: run setup test test-recipes fuzz test-browser lint format bench bench-targets bench-scoring bench-specialists bench-memory sweep status validate settings clean help
+.PHONY: run setup test test-recipes fuzz test-browser lint format bench bench-targets bench-scoring bench-specialists bench-memory sweep preflight status validate settings clean help
 
 run: setup  ## set up, then run recipe=NAME (default mini) from stage= to stop_stage=, to its report
 	$(BIN)/asr-kd run recipe=$(recipe) $(SETTINGS) $(args)
@@ -63,6 +63,9 @@ bench-specialists: setup  ## how many frames a second generalist and specialists
 
 sweep: setup  ## run all combinations of settings with several values: args="name=T a.b=1,2"
 	$(BIN)/asr-kd sweep recipe=$(recipe) $(SETTINGS) $(args)
+
+preflight: setup  ## estimate time, disk and memory of a run of recipe=NAME
+	$(BIN)/asr-kd preflight recipe=$(recipe) $(SETTINGS) $(args)
 
 status: setup  ## what of recipe=NAME is done, what a run would make again and why
 	$(BIN)/asr-kd status recipe=$(recipe) $(SETTINGS) $(args)

@@ -21,6 +21,8 @@ asr-kd VERB [recipe=NAME] [setting=value ...]
              with --multirun as sweep
   sweep [name=NAME]
              run every combination of settings with several values (setting=1,2,4), to one table and picture
+  preflight  estimate time, disk and memory of what a run would do, from a calibration of seconds; makes stage
+             data where it is missing, and nothing else; after a run: the estimate beside what was measured
   status     show of every artefact of a recipe whether it is done, stale (and what changed), begun, missing
              or damaged; changes nothing
   validate   check a recipe's corpus and name everything that is wrong with it
@@ -108,6 +110,12 @@ def _run(settings: Sequence[str]) -> None:
         _sweep([setting for setting in settings if setting != "--multirun"])
     else:
         pipeline.run(load(settings))
+
+
+def _preflight(settings: Sequence[str]) -> None:
+    from asr_kd import pipeline
+
+    pipeline.estimate(load(settings))
 
 
 def _sweep(settings: Sequence[str]) -> None:
@@ -222,6 +230,7 @@ def _settings(settings: Sequence[str]) -> None:
 
 VERBS: dict[str, Callable[[Sequence[str]], None]] = {
     "run": _run,
+    "preflight": _preflight,
     "sweep": _sweep,
     "status": _status,
     "validate": _validate,

@@ -160,10 +160,8 @@ ACTIVE_A_WORD = 0.77
 ARCS_AN_NGRAM, BYTES_AN_ARC = 20, 21
 
 
-def decoded_frames(
-    dev: int, test: int, tuned: float, beams: Sequence[float], scales: int
-) -> tuple[float, float]:
-    """The frames that a system's decoding with one language model goes through.
+def searched_frames(dev: int, test: int, tuned: float, beams: Sequence[float], scales: int) -> float:
+    """The frames that a system's decoding with one language model goes through, as at the largest beam.
 
     Args:
         dev: frames of dev.
@@ -171,18 +169,19 @@ def decoded_frames(
         tuned: frames of dev that are tuned on, at most.
         beams: to choose from.
         scales: of the grid; a single one is not tuned.
-
-    Returns:
-        How many frames there are to search, and as how many at the largest beam they count.
     """
     tuning = dev / max(1, math.ceil(dev / tuned))
     ordered = sorted(beams)
     trials = TRIALS if scales > 1 else 1.0
     smaller = min(SMALLER_TRIALS, len(ordered) - 1)
-    chosen = ordered[(len(ordered) - 1) // 2]
-    frames = tuning * (trials + smaller) + dev + test
-    effort = tuning * (trials + smaller * beam_effort(ordered[0], ordered[-1]))
-    return frames, effort + (dev + test) * beam_effort(chosen, ordered[-1])
+    tuned_with = trials + smaller * beam_effort(ordered[0], ordered[-1])
+    return tuning * tuned_with + (dev + test) * usual_effort(beams)
+
+
+def usual_effort(beams: Sequence[float]) -> float:
+    """What a search takes with the beam that is chosen from some, against one with the largest."""
+    ordered = sorted(beams)
+    return beam_effort(ordered[(len(ordered) - 1) // 2], ordered[-1])
 
 
 def beam_effort(beam: float, largest: float) -> float:

@@ -2,6 +2,8 @@
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,11 @@ from asr_kd import artifacts, lock, memory
 from asr_kd.config import Config
 from asr_kd.config.stages import stage_settings
 from asr_kd.errors import AsrKdError
-from asr_kd.progress import say
+from asr_kd.preflight import check as preflight
+from asr_kd.preflight.table import outcome
+from asr_kd.progress import clock, say
 from asr_kd.stages.order import STAGES, Stage, find_stage
+from asr_kd.status import states
 
 SETTINGS_FILE = "settings.json"  # what each stage was last finished with
 
@@ -25,6 +30,33 @@ def run(config: Config) -> None:
     first, last = find_stage(config.stage, "stage"), find_stage(config.stop_stage, "stop_stage")
     if first.number > last.number:
         raise AsrKdError(f"stage={config.stage} comes after stop_stage={config.stop_stage}: exchange them")
+    with _at_work(config) as work:
+        _run(config, work, first, last)
+
+
+def estimate(config: Config) -> None:
+    """Show what a run would take, without running it; stage data alone is made, where it is not up to date.
+
+    Where all is up to date the last estimate is shown beside what was measured since.
+
+    Raises:
+        AsrKdError: stage data could not do its work, the disk has no room for a run, or another run is at
+            work in the folder.
+    """
+    data, *others = STAGES
+    with _at_work(config) as work:
+        if any(state.condition != "done" for state in states(config, work, [data], hashes=False)):
+            say("preflight: stage data first, for the sizes of the corpus")
+            _run_stage(data, config, work)
+        if preflight.check(config, others) is None:
+            say(f"preflight: {config.recipe} is up to date")
+            if measured := outcome(work):
+                say(measured)
+
+
+@contextmanager
+def _at_work(config: Config) -> Iterator[Path]:
+    """The work folder, which no other run is at work in meanwhile."""
     work = Path(config.work)
     try:
         work.mkdir(parents=True, exist_ok=True)
@@ -32,7 +64,7 @@ def run(config: Config) -> None:
         raise AsrKdError(f"work={config.work}: the folder cannot be made ({error.strerror})") from error
     with lock.hold(work), memory.budgeted(config.memory_budget):
         artifacts.remove_temporaries(work)
-        _run(config, work, first, last)
+        yield work
 
 
 def _run(config: Config, work: Path, first: Stage, last: Stage) -> None:
@@ -41,13 +73,16 @@ def _run(config: Config, work: Path, first: Stage, last: Stage) -> None:
         if stage.number < first.number:
             _check_earlier(stage, first, config, work)
         elif stage.number <= last.number:
+            # After stage data, which is quick, and says how large the corpus is.
+            if config.preflight and stage.number == max(first.number, 1):
+                preflight.check(config, STAGES[stage.number : last.number + 1])
             _run_stage(stage, config, work)
     if last.number >= find_stage("decode", "stage").number:
         from asr_kd.report import write
 
         write.write(config, work)
         say(f"report: {work / 'report' / 'report.md'}")
-    say(f"{config.recipe}: finished in {_clock(time.monotonic() - started)}")
+    say(f"{config.recipe}: finished in {clock(time.monotonic() - started)}")
 
 
 def _check_earlier(stage: Stage, first: Stage, config: Config, work: Path) -> None:
@@ -79,7 +114,7 @@ def _run_stage(stage: Stage, config: Config, work: Path) -> None:
     with memory.Watch() as watch:
         stage.run(config, work)
     seconds = time.monotonic() - started
-    say(f"stage {stage.number} {stage.name}: {_clock(seconds)}, {memory.in_words(watch.peak)} of memory")
+    say(f"stage {stage.number} {stage.name}: {clock(seconds)}, {memory.in_words(watch.peak)} of memory")
     known = memory.budget()
     if known.given and known.size is not None and watch.peak > known.size:
         say(
@@ -104,8 +139,3 @@ def _record(work: Path, stage: Stage, seconds: float, peak_bytes: int, config: C
     with artifacts.replace_file(work / SETTINGS_FILE) as temporary:
         content = _recorded(work) | {stage.name: settings}
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"

@@ -26,6 +26,12 @@ def track(items: Iterable[Item], total: int | None, description: str, unit: str 
             progress.update()
 
 
+def clock(seconds: float) -> str:
+    """A time for people."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
 def say(message: str) -> None:
     """One line about what the program does, on standard output, not torn by a progress bar."""
     tqdm.write(message, file=sys.stdout)

@@ -46,9 +46,7 @@ class State:
     why: str = ""
 
 
-def states(
-    config: Config, work: Path, stages: Sequence[Stage] = STAGES, hashes: bool = True
-) -> list[State]:
+def states(config: Config, work: Path, stages: Sequence[Stage] = STAGES, hashes: bool = True) -> list[State]:
     """Every artefact of a recipe in the order of the stages.
 
     Args:

@@ -20,8 +20,10 @@ FLOORS = (
     {"compression"},
     {"bench", "report"},
     {"stages"},
+    {"status"},
+    {"preflight"},
     {"pipeline"},
-    {"status", "sweep"},
+    {"sweep"},
     {"cli"},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

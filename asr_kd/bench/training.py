@@ -92,19 +92,29 @@ def update_operations(model: AcousticModel, batch: Batch) -> float:
     )
 
 
-def synthetic_data(senones: int) -> FrameData:
-    """Random features, labels and soft targets: speed does not depend on what they are."""
+def synthetic_data(senones: int, dims: int = DIMS, top_k: int = TOP_K, rank: int = 0) -> FrameData:
+    """Random features, labels and soft targets: speed does not depend on what they are.
+
+    Args:
+        senones: classes.
+        dims: features of a frame.
+        top_k: senones that soft targets keep.
+        rank: dimensions of the shape of their rest; 0: it has none.
+    """
     random = np.random.default_rng(0)
     ids = [str(number) for number in range(UTTERANCES)]
     index = FrameIndex.from_lengths(ids, ids, [UTTERANCE_FRAMES] * UTTERANCES)
-    frames = index.total_frames
+    frames, kept = index.total_frames, min(top_k, senones)
+    best = random.integers(senones, size=(frames, 1))
     arrays = {
         "labels": random.integers(senones, size=frames).astype(np.int32),
-        "ids": random.permuted(np.tile(np.arange(senones, dtype=np.uint16), (frames, 1)), axis=1)[:, :TOP_K],
-        "levels": np.full((frames, TOP_K), np.log(TOP_K / 0.9) * LEVELS_A_NAT, np.uint8),
+        "ids": ((best + np.arange(kept)) % senones).astype(np.uint16),
+        "levels": np.full((frames, kept), np.log(kept / 0.9) * LEVELS_A_NAT, np.uint8),
         "log_rest": np.full(frames, np.log(0.1), np.float16),
     }
-    features = random.normal(size=(frames, DIMS)).astype(np.float16)
+    if rank:
+        arrays["tail"] = random.integers(-127, 128, size=(frames, rank)).astype(np.int8)
+    features = random.normal(size=(frames, dims)).astype(np.float16)
     targets = {name: PerFrame(index, array) for name, array in arrays.items()}
     return FrameData(PerFrame(index, features), targets, ids)
 

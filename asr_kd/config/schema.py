@@ -328,6 +328,8 @@ class Config:
     # Private memory of all processes together, e.g. "4 GB" or "512 MiB": where it has no room for so many
     # workers there are fewer. auto: what machine and container leave, less a tenth
     memory_budget: str = "auto"
+    # Estimate time, disk and memory before the first stage, and refuse what the disk will not hold
+    preflight: bool = True
     # Of networks that score frames (training has its own): "bf16", "fp32"; auto: bf16 where the processor or
     # GPU computes in it
     precision: str = "auto"

@@ -110,9 +110,14 @@ class TailJob:
     device: str
 
 
+def tail_frames(senones: int) -> int:
+    """How many frames of the training part the shape of the rest is fitted to, where there are so many."""
+    return min(_SAMPLED_FRAMES, max(1000, _SAMPLED_SCORES // senones))
+
+
 def fit_tail(job: TailJob) -> TailShape:
     """The shape of the rest, from a sample of the training part; the function of a worker process."""
     features, teachers = open_frames(job.features, job.index), loaded(job.teachers, job.device)
-    frames = min(_SAMPLED_FRAMES, max(1000, _SAMPLED_SCORES // job.teachers.senones))
-    scores = [teachers.mean(features[job.index.span(place)]).cpu() for place in job.index.sample(frames)]
+    places = job.index.sample(tail_frames(job.teachers.senones))
+    scores = [teachers.mean(features[job.index.span(place)]).cpu() for place in places]
     return TailShape.fit(torch.cat(scores), job.rank)

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.recipe
 
 # Settings that decide how a run is carried out or what is shown first, and nothing that is stored.
 CARRYING_OUT = (
-    "recipe", "work", "stage", "stop_stage", "workers", "memory_budget", "device", "decode.lm",
+    "recipe", "work", "stage", "stop_stage", "workers", "memory_budget", "preflight", "device", "decode.lm",
     "data.downloads",
     "train.optimiser.checkpoint_seconds", "distill.students.student.optimiser.checkpoint_seconds",
     "compress.pruned.half.optimiser.checkpoint_seconds",

@@ -1,0 +1,1 @@
+"""Before a run: what its stages will take, out of a short calibration on this machine."""

@@ -1,0 +1,176 @@
+"""What stages train, distill and compress have to do."""
+
+from collections.abc import Sequence
+
+from asr_kd import costs
+from asr_kd.config.schema import StudentConfig
+from asr_kd.costs import Amounts, Step, divided
+from asr_kd.distillation.scoring import FRAMES_A_SHARD, tail_frames
+from asr_kd.distillation.teachers import MOST_SAMPLED_FRAMES
+from asr_kd.layout import (
+    TRAIN,
+    UNLABELLED,
+    member_folders,
+    sets_folder,
+    specialist_folder,
+    student_folder,
+    tail_folder,
+    targets_folder,
+    view_folder,
+)
+from asr_kd.models.registry import named_settings
+from asr_kd.preflight import measure
+from asr_kd.preflight.measure import STORE, TAIL, TORCH
+from asr_kd.preflight.plan import Need, Plan, Scene
+from asr_kd.preflight.speech import extract
+from asr_kd.preflight.trainings import (
+    Trainings,
+    member_names,
+    parameters,
+    scoring,
+    target_settings,
+    teaching,
+    total,
+)
+
+# An export to ONNX with its check on dev, and 8-bit integers; it hardly depends on the network.
+EXPORT = "export"
+_SMALL_BYTES = 30_000  # of tables and pictures
+
+
+def plan_train(scene: Scene, plan: Plan) -> None:
+    """Members and specialists."""
+    config, settings = scene.config, scene.config.train
+    parts = [TRAIN, *(view_folder(scene.work, name).name for name in settings.views)]
+    frames = scene.sizes.frames(*parts)
+    trainings = Trainings(scene, plan, "train", "members")
+    for name, folder in zip(member_names(scene), member_folders(config, scene.work), strict=True):
+        if scene.lacks(folder):
+            extract(scene, plan, parts[1:], "train")
+            trainings.add(name, "train.models", frames, settings.optimiser)
+            model = named_settings(config.models, name, "train.models")
+            plan.write("train", folder, costs.network_bytes(parameters(scene, model)))
+    trainings.finish()
+    _plan_specialists(scene, plan, frames)
+
+
+def _plan_specialists(scene: Scene, plan: Plan, frames: int) -> None:
+    settings, name = scene.config.train.specialists, member_names(scene)[0]
+    if not settings.count:
+        return
+    if scene.lacks(sets_folder(scene.work)):
+        sampled = min(frames, settings.statistics_frames or frames)
+        work = total([scoring(scene, plan, name, "train.models", sampled)])
+        jobs = divided(work, scene.workers)
+        plan.steps.append(Step("train", "specialist sets", jobs, scene.workers, TORCH))
+        plan.write("train", sets_folder(scene.work), 8 * scene.sizes.senones**2)
+    trainings = Trainings(scene, plan, "train", "specialists")
+    for number in range(settings.count):
+        folder = specialist_folder(scene.work, number)
+        if scene.lacks(folder) or scene.lacks(sets_folder(scene.work)):
+            trainings.add(name, "train.models", round(settings.share * frames), settings.optimiser)
+            model = named_settings(scene.config.models, name, "train.models")
+            plan.write("train", folder, costs.network_bytes(parameters(scene, model)))
+    trainings.finish()
+
+
+def plan_distill(scene: Scene, plan: Plan) -> None:
+    """Soft targets, students, and how well all systems classify frames."""
+    config, work = scene.config, scene.work
+    trainings = Trainings(scene, plan, "distill", "students")
+    for name, student in sorted(config.distill.students.items()):
+        transfer = student.transfer
+        parts = [TRAIN, *(view_folder(work, view).name for view in transfer.views)]
+        parts += [UNLABELLED] if transfer.unlabelled else []
+        extract(scene, plan, parts[1:], "distill")
+        if student.soft_weight > 0:
+            _plan_targets(scene, plan, student, parts)
+        folder = student_folder(work, name)
+        if scene.lacks(folder):
+            frames = round(transfer.fraction * scene.sizes.frames(*parts))
+            soft = student.soft_weight > 0
+            trainings.add(student.model, f"distill.students.{name}.model", frames, student.optimiser, soft)
+            model = named_settings(config.models, student.model, f"distill.students.{name}.model")
+            plan.write("distill", folder, costs.network_bytes(parameters(scene, model)))
+    trainings.finish()
+    _plan_quality(scene, plan)
+
+
+def _plan_targets(scene: Scene, plan: Plan, student: StudentConfig, parts: Sequence[str]) -> None:
+    settings, work = target_settings(scene), scene.work
+    specialists, senones = student.teachers != "ensemble", scene.sizes.senones
+    teachers = 1 if specialists else scene.config.train.members + len(scene.config.distill.teachers)
+    stored = measure.Stored(
+        settings.average, settings.top_k, settings.temperatures, senones, settings.tempering,
+        settings.tail_rank, teachers, scene.seconds,
+    )  # fmt: skip
+    tail = tail_folder(work, student.teachers)
+    if settings.rank and scene.lacks(tail) and tail not in plan.files:
+        plan.needs.setdefault(TAIL, Need(measure.measure_store, stored, scene.workers))
+        frames = min(tail_frames(senones), scene.sizes.frames(TRAIN))
+        job = total([teaching(scene, plan, frames, specialists), {TAIL: frames}])
+        plan.steps.append(Step("distill", "shape of the rest", (job,), 1, TORCH, 24 * frames * senones))
+        plan.write("distill", tail, 4 * senones * (1 + settings.rank))
+    for part in parts:
+        folder = targets_folder(work, part, student.teachers)
+        if not scene.lacks(folder) or folder in plan.files:
+            continue
+        plan.needs.setdefault(STORE, Need(measure.measure_store, stored, scene.workers))
+        frames = scene.sizes.frames(part)
+        job = total([teaching(scene, plan, frames, specialists), {STORE: frames}])
+        pieces = max(1, -(-frames // FRAMES_A_SHARD))
+        slots = min(scene.workers, pieces)
+        plan.steps.append(Step("distill", f"soft targets of {part}", divided(job, pieces), slots, TORCH))
+        kept, rank, temperatures = settings.kept, settings.rank, len(settings.temperatures)
+        size = costs.targets_bytes(frames, kept, len(settings.stored_at), temperatures, rank)
+        plan.write("distill", folder, size)
+
+
+def _plan_quality(scene: Scene, plan: Plan) -> None:
+    config, frames, jobs = scene.config, scene.work / "distill" / "frames", list[Amounts]()
+    dev, test = scene.sizes.frames("dev"), scene.sizes.frames("test")
+    seen = dev + test + min(dev, MOST_SAMPLED_FRAMES)  # for a temperature
+    members = zip(member_folders(config, scene.work), member_names(scene), strict=True)
+    systems = {folder.name: ("train.models", name) for folder, name in members}
+    systems |= {name: ("distill.students", one.model) for name, one in config.distill.students.items()}
+    for system, (setting, name) in systems.items():
+        if config.distill.students and scene.lacks(frames / system):
+            jobs.append(scoring(scene, plan, name, setting, seen))
+            plan.write("distill", frames / system, _SMALL_BYTES)
+    for system in ("ensemble", "specialists"):
+        if frames / system in scene.missing:
+            jobs.append(teaching(scene, plan, seen, system == "specialists"))
+            plan.write("distill", frames / system, _SMALL_BYTES)
+    if jobs:
+        slots = min(scene.workers, len(jobs))
+        plan.steps.append(Step("distill", "frames of dev and test", tuple(jobs), slots, TORCH))
+
+
+def plan_compress(scene: Scene, plan: Plan) -> None:
+    """Pruned and quantised networks."""
+    config, work = scene.config, scene.work / "compress"
+    trainings = Trainings(scene, plan, "compress", "pruned networks")
+    for name, settings in sorted(config.compress.pruned.items()):
+        if scene.lacks(work / name) and settings.student in config.distill.students:
+            student = config.distill.students[settings.student]
+            frames = round(student.transfer.fraction * scene.sizes.frames(TRAIN))
+            trainings.add_pruned(name, frames, settings, student)
+            plan.write("compress", work / name, _network_bytes(scene, student, settings.keep))
+    trainings.finish()
+    for name, quantised in sorted(config.compress.int8.items()):
+        if scene.lacks(work / name):
+            plan.steps.append(Step("compress", name, ({EXPORT: 1.0},)))
+            keep, student = find_network(scene, quantised.network)
+            plan.write("compress", work / name, _network_bytes(scene, student, keep) // 4)
+
+
+def find_network(scene: Scene, name: str) -> tuple[float, StudentConfig]:
+    """Of a student or pruned network: what is left of its multiply-adds, and the student that it was."""
+    pruned, students = scene.config.compress.pruned.get(name), scene.config.distill.students
+    student = students.get(pruned.student if pruned else name, StudentConfig())
+    return (pruned.keep if pruned else 1.0), student
+
+
+def _network_bytes(scene: Scene, student: StudentConfig, keep: float) -> int:
+    model = named_settings(scene.config.models, student.model, "distill.students")
+    return costs.network_bytes(keep * parameters(scene, model))
