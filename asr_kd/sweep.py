@@ -72,7 +72,8 @@ def run(arguments: Sequence[str], load: Load) -> Path:
         say(f"sweep: run {number + 1} of {len(runs)}: {one.work.name}")
         for source in [*(other.work for other in reversed(runs[:number])), Path(base.work)]:
             link_artifacts(source, one.work)
-        pipeline.run(replace(one.config, stage=first_stage(base, one.config)))
+        # Each would measure the machine anew.
+        pipeline.run(replace(one.config, stage=first_stage(base, one.config), preflight=False))
     sweep_report.write(folder, [(one.swept, one.work) for one in runs])
     say(f"sweep: {folder / sweep_report.TABLE_FILE}")
     return folder

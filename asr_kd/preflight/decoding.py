@@ -8,8 +8,9 @@ from asr_kd.decoding.systems import Kind
 from asr_kd.hmm.speed import GAUSSIAN
 from asr_kd.jobs import available_cores
 from asr_kd.layout import member_folders
-from asr_kd.preflight import measure
-from asr_kd.preflight.measure import EVERYTHING, FEATURES, SEARCH
+from asr_kd.preflight import measure_speech
+from asr_kd.preflight.measure import EVERYTHING
+from asr_kd.preflight.measure_speech import FEATURES, SEARCH
 from asr_kd.preflight.networks import EXPORT, find_network
 from asr_kd.preflight.plan import Need, Plan, Scene
 from asr_kd.preflight.speech import need_features, need_passes
@@ -65,10 +66,10 @@ def _search(scene: Scene, plan: Plan, lm: str, frames: float) -> Amounts:
     if not any(map(scene.lacks, (*needed, work / "features" / "dev"))) and not scene.config.align.hclg:
         unit = f"frame searched in {lm}"
         beam, active = max(decode.beams), decode.max_active
-        of = measure.Searched(unit, work, needed[0], beam, active, scene.seconds)
-        plan.needs.setdefault(unit, Need(measure.measure_graph, of, scene.workers))
+        of = measure_speech.Searched(unit, work, needed[0], beam, active, scene.seconds)
+        plan.needs.setdefault(unit, Need(measure_speech.measure_graph, of, scene.workers))
         return {unit: frames}
-    plan.needs.setdefault(SEARCH, Need(measure.measure_search, scene.seconds, scene.workers))
+    plan.needs.setdefault(SEARCH, Need(measure_speech.measure_search, scene.seconds, scene.workers))
     effort = costs.search_effort(scene.sizes.words, decode.max_active, max(decode.beams))
     return {SEARCH: frames * effort * _STAND_IN}
 

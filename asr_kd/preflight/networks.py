@@ -19,8 +19,9 @@ from asr_kd.layout import (
     view_folder,
 )
 from asr_kd.models.registry import named_settings
-from asr_kd.preflight import measure
-from asr_kd.preflight.measure import STORE, TAIL, TORCH
+from asr_kd.preflight import measure_networks
+from asr_kd.preflight.measure import TORCH
+from asr_kd.preflight.measure_networks import STORE, TAIL
 from asr_kd.preflight.plan import Need, Plan, Scene
 from asr_kd.preflight.speech import extract
 from asr_kd.preflight.trainings import (
@@ -100,13 +101,13 @@ def _plan_targets(scene: Scene, plan: Plan, student: StudentConfig, parts: Seque
     settings, work = target_settings(scene), scene.work
     specialists, senones = student.teachers != "ensemble", scene.sizes.senones
     teachers = 1 if specialists else scene.config.train.members + len(scene.config.distill.teachers)
-    stored = measure.Stored(
+    stored = measure_networks.Stored(
         settings.average, settings.top_k, settings.temperatures, senones, settings.tempering,
         settings.tail_rank, teachers, scene.seconds,
     )  # fmt: skip
     tail = tail_folder(work, student.teachers)
     if settings.rank and scene.lacks(tail) and tail not in plan.files:
-        plan.needs.setdefault(TAIL, Need(measure.measure_store, stored, scene.workers))
+        plan.needs.setdefault(TAIL, Need(measure_networks.measure_store, stored, scene.workers))
         frames = min(tail_frames(senones), scene.sizes.frames(TRAIN))
         job = total([teaching(scene, plan, frames, specialists), {TAIL: frames}])
         plan.steps.append(Step("distill", "shape of the rest", (job,), 1, TORCH, 24 * frames * senones))
@@ -115,7 +116,7 @@ def _plan_targets(scene: Scene, plan: Plan, student: StudentConfig, parts: Seque
         folder = targets_folder(work, part, student.teachers)
         if not scene.lacks(folder) or folder in plan.files:
             continue
-        plan.needs.setdefault(STORE, Need(measure.measure_store, stored, scene.workers))
+        plan.needs.setdefault(STORE, Need(measure_networks.measure_store, stored, scene.workers))
         frames = scene.sizes.frames(part)
         job = total([teaching(scene, plan, frames, specialists), {STORE: frames}])
         pieces = max(1, -(-frames // FRAMES_A_SHARD))

@@ -8,7 +8,7 @@ from typing import Any
 from asr_kd import memory
 from asr_kd.config import Config
 from asr_kd.costs import Step
-from asr_kd.preflight import measure
+from asr_kd.preflight import measure_networks
 from asr_kd.preflight.measure import Found
 from asr_kd.preflight.sizes import Sizes
 
@@ -88,8 +88,8 @@ class Scene:
         """The unit of work of scoring a frame with a network; the plan learns how to measure it."""
         unit = f"frame scored by {name}"
         precision = self.config.precision
-        network = measure.Network(
+        network = measure_networks.Network(
             unit, model, self.sizes.dims, self.sizes.senones, self.device, precision, self.seconds
         )
-        plan.needs.setdefault(unit, Need(measure.measure_network, network, self.workers))
+        plan.needs.setdefault(unit, Need(measure_networks.measure_network, network, self.workers))
         return unit

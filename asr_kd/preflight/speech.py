@@ -11,8 +11,9 @@ from asr_kd.hmm.shards import BLOCK_FRAMES
 from asr_kd.hmm.speed import GAUSSIAN, GRAPHS, TRIPHONE_ALIGNMENT, count_passes
 from asr_kd.layout import TRAIN
 from asr_kd.models.registry import named_settings
-from asr_kd.preflight import measure
-from asr_kd.preflight.measure import FEATURES, KALDI, NUMPY
+from asr_kd.preflight import measure_speech
+from asr_kd.preflight.measure import KALDI, NUMPY
+from asr_kd.preflight.measure_speech import FEATURES
 from asr_kd.preflight.plan import Need, Plan, Scene
 from asr_kd.preflight.sizes import PARTS
 from asr_kd.preflight.trainings import Trainings, parameters, scoring
@@ -29,12 +30,12 @@ _ARPA_BYTES = 40  # of an n-gram
 _SEARCH_SHARE = 0.5
 
 
-def _sample(scene: Scene) -> measure.Sample:
+def _sample(scene: Scene) -> measure_speech.Sample:
     every = scene.sizes.train
     wanted = max(1, round(len(every) * min(1.0, _SAMPLE_SECONDS / scene.sizes.parts[TRAIN].seconds)))
     chosen = tuple(every[place * len(every) // wanted] for place in range(wanted))
     data = scene.config.data
-    return measure.Sample(chosen, scene.config.features, data.sample_rate, data.resample)
+    return measure_speech.Sample(chosen, scene.config.features, data.sample_rate, data.resample)
 
 
 def _longest_piece(scene: Scene) -> float:
@@ -46,7 +47,7 @@ def _longest_piece(scene: Scene) -> float:
 
 def need_features(scene: Scene, plan: Plan) -> None:
     """Have the computation of features measured."""
-    plan.needs[FEATURES] = Need(measure.measure_features, _sample(scene), scene.workers)
+    plan.needs[FEATURES] = Need(measure_speech.measure_features, _sample(scene), scene.workers)
 
 
 def extract(scene: Scene, plan: Plan, parts: Sequence[str], stage: str) -> None:
@@ -113,8 +114,8 @@ def _plan_model(scene: Scene, plan: Plan) -> None:
 def need_passes(scene: Scene, plan: Plan) -> None:
     """Have the passes of the alignment model measured."""
     lexicon = scene.work / "data" / "lexicon_align.txt"
-    aligned = measure.Aligned(_sample(scene), lexicon, scene.config.align.gmm)
-    need = Need(measure.measure_alignment, aligned, scene.workers)
+    aligned = measure_speech.Aligned(_sample(scene), lexicon, scene.config.align.gmm)
+    need = Need(measure_speech.measure_alignment, aligned, scene.workers)
     plan.needs |= dict.fromkeys((*count_passes(scene.config.align.gmm, 1), GAUSSIAN), need)
 
 

@@ -13,7 +13,7 @@ from asr_kd.costs import Amounts, Step
 from asr_kd.distillation.soft_targets import TargetSettings
 from asr_kd.models import build
 from asr_kd.models.registry import named_settings
-from asr_kd.preflight import measure
+from asr_kd.preflight import measure_networks
 from asr_kd.preflight.measure import TORCH
 from asr_kd.preflight.plan import Need, Plan, Scene
 
@@ -162,7 +162,7 @@ class Trainings:
         targets, threads = "soft targets" if soft else "labels", max(1, optimiser.threads)
         unit = f"frame learnt by {name} from {targets}, {threads} threads, batch {optimiser.batch_frames}"
         scene, (kept, rank) = self._scene, _kept(self._scene)
-        network = measure.Network(
+        network = measure_networks.Network(
             unit,
             model,
             scene.sizes.dims,
@@ -171,7 +171,7 @@ class Trainings:
             optimiser.precision,
             scene.seconds,
         )
-        of = measure.Training(network, optimiser, soft, kept, rank)
-        self._plan.needs.setdefault(unit, Need(measure.measure_training, of, 1))
+        of = measure_networks.Training(network, optimiser, soft, kept, rank)
+        self._plan.needs.setdefault(unit, Need(measure_networks.measure_training, of, 1))
         self._units.add(unit)
         return unit
