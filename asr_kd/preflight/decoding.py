@@ -94,14 +94,16 @@ def plan_decode(scene: Scene, plan: Plan) -> None:
         if waiting:
             works.append(_acoustic(scene, plan, name, dev + test))
         for lm in waiting:
-            works += [_search(scene, plan, lm, effort), {DECODING: scene.workers}]
+            works += [_search(scene, plan, lm, effort), {DECODING: 1.0}]
             size = costs.TEXTS_BYTES + costs.BYTES_AN_UTTERANCE * utterances
             plan.write("decode", scene.work / "decode" / lm / name, size)
     if works:
         graphs = sum(sizes.ngrams.values()) * costs.ARCS_AN_NGRAM * costs.BYTES_AN_ARC
-        data = int(costs.BYTES_A_GRAPH_BYTE * graphs)
-        jobs = divided(total(works), scene.workers)
-        plan.steps.append(Step("decode", "decodings", jobs, scene.workers, EVERYTHING, data))
+        longest = max(sizes.parts[part].longest for part in ("dev", "test"))
+        private = costs.search_memory(graphs) + costs.scoring_memory(longest, sizes.senones, 0)
+        slots = scene.processes(private)
+        data = private - costs.KALDI_PROCESS - costs.TORCH_PROCESS
+        plan.steps.append(Step("decode", "decodings", divided(total(works), slots), slots, EVERYTHING, data))
         plan.need_scratch("decode", costs.SCORE_BYTES * sizes.senones * (dev + test))
 
 

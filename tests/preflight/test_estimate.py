@@ -1,0 +1,148 @@
+"""What a run is estimated to take: what is up to date takes nothing, and disks that are too small are refused."""
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from asr_kd import cli, costs
+from asr_kd.artifacts import Artifact
+from asr_kd.costs import Constants
+from asr_kd.errors import AsrKdError
+from asr_kd.preflight import calibration, check, estimate
+from asr_kd.preflight.plan import Need
+from asr_kd.preflight.table import ESTIMATE_FILE, Estimate, StageEstimate, outcome
+from tests.small_mini import work_of
+
+STAGES = ("features", "align", "train", "distill", "compress", "decode", "bench")
+
+
+class Usage(NamedTuple):
+    """Of a disk, as `shutil.disk_usage` has it."""
+
+    total: int
+    used: int
+    free: int
+
+
+class Everything(dict[str, float]):
+    """A millisecond for every unit of work; `asked` are the units."""
+
+    def __missing__(self, unit: str) -> float:
+        self[unit] = 0.001
+        return 0.001
+
+
+@pytest.fixture
+def needs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What would have been measured; nothing is."""
+    asked: list[str] = []
+
+    def calibrate(needed: Iterable[Need], work: Path, workers: int) -> Constants:
+        asked.extend(need.measure.__name__ for need in needed)
+        return Constants(Everything(), dict.fromkeys(("numpy", "torch and kaldi", "torch"), 1000000))
+
+    monkeypatch.setattr(estimate, "calibrate", calibrate)
+    return asked
+
+
+def estimated(settings: list[str], *more: str, stages: tuple[str, ...] = STAGES) -> Estimate | None:
+    return estimate.estimate(cli.load([*settings, *more]), stages, 0.01)
+
+
+def test_what_is_up_to_date_takes_nothing_and_is_not_measured(mini: list[str], needs: list[str]) -> None:
+    assert estimated(mini) is None
+    assert not needs
+
+
+def test_only_what_follows_a_change_is_estimated(mini: list[str], needs: list[str]) -> None:
+    found = estimated(mini, "distill.students.student.temperature=4")
+    assert found is not None
+    assert found.stages.keys() == {"distill", "compress", "decode", "bench"}
+    files = found.stages["distill"].files.keys()
+    assert "distill/targets" in files and "distill/student" in files
+    assert "distill/tail" not in files and "distill/frames/member-0" not in files
+    assert found.stages["decode"].files.keys() == {
+        f"decode/bigram/{one}" for one in ("student", "half", "half_int8")
+    }
+    # The graph is there and stays: it is what searches are measured in.
+    assert not found.guessed and "measure_graph" in needs
+    assert "measure_alignment" not in needs
+    assert estimated(mini, "distill.students.student.temperature=4", stages=STAGES[:3]) is None
+
+
+def test_another_member_is_one_more_training(mini: list[str], needs: list[str]) -> None:
+    one, two = (estimated(mini, f"train.members={count}", stages=("train",)) for count in (3, 4))
+    assert one is not None and two is not None
+    assert one.stages["train"].files.keys() == {"train/member-2"}
+    members = [found.stages["train"].steps["members"] for found in (one, two)]
+    assert members[1] - 0.001 == pytest.approx(2 * (members[0] - 0.001))  # beside the start of a process
+
+
+def test_before_there_are_features_all_is_estimated(
+    mini: list[str], needs: list[str], tmp_path: Path
+) -> None:
+    """From the manifests alone, and to what then was made."""
+    finished = work_of(mini)
+    fresh = tmp_path / "fresh"
+    shutil.copytree(finished / "data", fresh / "data")
+    shutil.copy(finished / ".audio-digests.json", fresh)
+    found = estimated([*mini, f"work={fresh}"])
+    assert found is not None and found.stages.keys() == set(STAGES) and found.guessed
+    assert {"measure_features", "measure_alignment", "measure_training", "measure_search"} <= set(needs)
+    made = {
+        name: sum(entry["bytes"] for entry in Artifact(finished / name).manifest["files"].values())
+        for stage in found.stages.values()
+        for name in stage.files
+    }
+    assert made.keys() == {name for stage in found.stages.values() for name in stage.files}
+    for stage in ("features", "train", "distill"):
+        files = found.stages[stage].files
+        assert sum(files.values()) == pytest.approx(sum(made[name] for name in files), rel=0.25), stage
+
+
+def test_a_disk_that_is_too_small_is_refused_before_anything_is_measured(
+    mini: list[str], needs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**9, 10**9, 100_000))
+    with pytest.raises(AsrKdError, match=r"100.*free.*needs about .*train .*work=FOLDER.*preflight=false"):
+        estimated(mini, "train.members=3")
+    assert not needs
+
+
+def test_what_is_replaced_makes_room(mini: list[str], needs: list[str]) -> None:
+    found = estimated(mini, "features.mel_bins=39", stages=("features",))
+    assert found is not None
+    written = found.stages["features"].written
+    assert found.peak_disk == written
+    replaced = costs.Disk(written, freed=written + 10_000)
+    assert costs.peak_disk([replaced, costs.Disk(5_000)]) == written
+
+
+def test_a_stage_that_memory_has_no_room_for_is_named() -> None:
+    small = StageEstimate(1.0, 0, 10, 20, {}, {})
+    large = StageEstimate(1.0, 0, 5_000_000_000, 9_000_000_000, {}, {})
+    found = Estimate({"features": small, "train": large}, 0, guessed=False)
+    (warning,) = check.memory_warnings(found, 1_000_000_000)
+    assert "stage train" in warning and "5.0 GB" in warning and "1.0 GB" in warning
+    assert check.memory_warnings(found, None) == []
+
+
+def test_the_verb_measures_shows_and_changes_no_artefact(
+    mini: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A whole calibration, though a short one."""
+    monkeypatch.setattr(check, "MEASURED_SECONDS", 0.05)
+    work = work_of(mini)
+    before = sorted(path for path in work.rglob("*") if path.is_file())
+    settings = [*mini, "align.gmm.gaussians=310"]
+    assert cli.main(["preflight", *settings]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[2:9]] == ["align", *STAGES[2:], "together"]
+    made = sorted(path for path in work.rglob("*") if path.is_file() and path not in before)
+    assert [path.name for path in made] == [calibration.CACHE_FILE, ESTIMATE_FILE]
+    assert outcome(work) is None
+    assert cli.main(["preflight", *mini]) == 0
+    assert "up to date" in capsys.readouterr().out
