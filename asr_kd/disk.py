@@ -28,6 +28,10 @@ ADVICE = {
 _FULL_BYTES = 100_000
 
 
+class NoRoomError(AsrKdError):
+    """A disk has no room for what is about to be written."""
+
+
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
     """Errors while something is written to `path` get its name: the system does not know that of open files.

@@ -48,7 +48,8 @@ def estimate(config: Config) -> None:
         if any(state.condition != "done" for state in states(config, work, [data], hashes=False)):
             say("preflight: stage data first, for the sizes of the corpus")
             _run_stage(data, config, work)
-        if preflight.check(config, others) is None:
+        found = preflight.check(config, others)
+        if found is not None and not found.stages:
             say(f"preflight: {config.recipe} is up to date")
             if measured := outcome(work):
                 say(measured)

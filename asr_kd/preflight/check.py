@@ -7,6 +7,8 @@ from pathlib import Path
 from asr_kd import memory
 from asr_kd.artifacts import MANIFEST
 from asr_kd.config import Config
+from asr_kd.disk import NoRoomError
+from asr_kd.errors import AsrKdError
 from asr_kd.jobs import map_processes
 from asr_kd.preflight import table
 from asr_kd.preflight.table import Estimate
@@ -39,19 +41,27 @@ def check(config: Config, stages: Sequence[Stage]) -> Estimate | None:
         stages: that are to run.
 
     Returns:
-        The estimate, or None where all is up to date or stage data is not done.
+        The estimate, without stages where all is up to date; None where stage data is not done, or nothing
+        can be measured.
 
     Raises:
-        AsrKdError: the disk of the work folder has no room for what will be written.
+        NoRoomError: the disk of the work folder has no room for what will be written.
     """
     work = Path(config.work)
     if not (work / "data" / MANIFEST).is_file():
         return None
     asked = Asked(config, tuple(stage.name for stage in stages), MEASURED_SECONDS)
     # In a process of its own, whose libraries take no memory of the stages to come.
-    ((_, found),) = map_processes(_estimate, [asked], 1, "preflight")
-    if found is None:
+    try:
+        ((_, found),) = map_processes(_estimate, [asked], 1, "preflight")
+    except NoRoomError:
+        raise
+    except AsrKdError as error:
+        # Whatever it is, the stage that it concerns will say it; two minutes of speech may just be too few.
+        say(f"preflight: there is no estimate: {error}")
         return None
+    if not found.stages:
+        return found
     table.write(work, found)
     say(table.render(found))
     for warning in memory_warnings(found, memory.budget().size):
@@ -69,7 +79,7 @@ def memory_warnings(found: Estimate, budget: int | None) -> list[str]:
     ]
 
 
-def _estimate(asked: Asked) -> Estimate | None:
+def _estimate(asked: Asked) -> Estimate:
     # Here: this process needs none of the rooms, and a stage may do with less than all of them.
     from asr_kd.preflight.estimate import estimate
 

@@ -3,6 +3,7 @@
 from importlib.util import find_spec
 
 from asr_kd import costs
+from asr_kd.artifacts import Artifact
 from asr_kd.costs import Amounts, Step, divided
 from asr_kd.decoding.systems import Kind
 from asr_kd.hmm.speed import GAUSSIAN
@@ -66,7 +67,9 @@ def _search(scene: Scene, plan: Plan, lm: str, frames: float) -> Amounts:
     if not any(map(scene.lacks, (*needed, work / "features" / "dev"))) and not scene.config.align.hclg:
         unit = f"frame searched in {lm}"
         beam, active = max(decode.beams), decode.max_active
-        of = measure_speech.Searched(unit, work, needed[0], beam, active, scene.seconds)
+        of = measure_speech.Searched(
+            unit, work, needed[0], Artifact(needed[0]).digest, beam, active, scene.seconds
+        )
         plan.needs.setdefault(unit, Need(measure_speech.measure_graph, of, scene.workers))
         return {unit: frames}
     plan.needs.setdefault(SEARCH, Need(measure_speech.measure_search, scene.seconds, scene.workers))

@@ -8,7 +8,6 @@ from pathlib import Path
 from asr_kd import costs, disk, memory
 from asr_kd.config import Config
 from asr_kd.costs import Constants, Disk
-from asr_kd.errors import AsrKdError
 from asr_kd.jobs import resolve_workers
 from asr_kd.models.devices import resolve_device
 from asr_kd.preflight import decoding, networks, speech
@@ -33,8 +32,8 @@ PLANNERS: dict[str, Callable[[Scene, Plan], None]] = {
 }
 
 
-def estimate(config: Config, stages: Sequence[str], seconds: float) -> Estimate | None:
-    """What some stages will take; None where all is up to date.
+def estimate(config: Config, stages: Sequence[str], seconds: float) -> Estimate:
+    """What some stages will take.
 
     Args:
         config: of a recipe whose stage data is done.
@@ -45,7 +44,7 @@ def estimate(config: Config, stages: Sequence[str], seconds: float) -> Estimate 
     found = states(config, work, [stage for stage in STAGES if stage.name in stages], hashes=False)
     missing = frozenset(state.path for state in found if state.condition != "done")
     if not missing:
-        return None
+        return Estimate({}, 0, guessed=False)
     with memory.budgeted(config.memory_budget):
         workers, device = resolve_workers(config.workers), str(resolve_device(config.device))
         scene = Scene(config, work, read_sizes(config, work), missing, workers, device, seconds)
@@ -55,7 +54,8 @@ def estimate(config: Config, stages: Sequence[str], seconds: float) -> Estimate 
                 PLANNERS[name](scene, plan)
         needed = {name: disk_of(name, plan) for name in stages}
         refuse_full_disk(work, needed)
-        constants = calibrate(plan.needs.values(), work, workers)
+        together = min(workers, scene.processes(sum(costs.EVERY_PROCESS)))
+        constants = calibrate(plan.needs.values(), work, together)
     found = assemble(plan, constants, stages, work)
     guessed = decoding.is_guessed(scene) and bool({"decode", "bench"} & found.keys())
     return Estimate(found, costs.peak_disk(list(needed.values())), guessed)
@@ -75,12 +75,12 @@ def refuse_full_disk(work: Path, stages: Mapping[str, Disk]) -> None:
         stages: what each needs, in their order.
 
     Raises:
-        AsrKdError: there is less room than that and a margin.
+        NoRoomError: there is less room than that and a margin.
     """
     needed, free = costs.peak_disk(list(stages.values())), shutil.disk_usage(work).free
     if needed * (1 + MARGIN) > free:
         parts = ", ".join(f"{name} {memory.in_words(one.written)}" for name, one in stages.items())
-        raise AsrKdError(
+        raise disk.NoRoomError(
             f"{work}: {memory.in_words(free)} of the disk are free, and the run needs about "
             f"{memory.in_words(needed)} ({parts}); {disk.ADVICE[errno.ENOSPC]}, or without this estimate "
             "(preflight=false)"

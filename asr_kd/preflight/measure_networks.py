@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -99,7 +99,7 @@ def measure_training(training: Training) -> Found:
     before = memory.private(os.getpid())
     data = synthetic_data(network.senones, network.dims, training.top_k, training.rank)
     if not training.soft:
-        data = type(data)(data.features, {"labels": data.targets["labels"]}, data.utterances)
+        data = replace(data, targets={"labels": data.targets["labels"]})
     with TemporaryDirectory() as folder:
         trainer = Trainer(
             network.build(), training.objective(), data, data, training.optimiser, 0,

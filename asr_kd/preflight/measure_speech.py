@@ -96,6 +96,7 @@ class Searched:
         unit: what to call a frame of it.
         work: folder of the recipe.
         graph: folder of the graph.
+        content: a hash of it.
         beam: of the search.
         max_active: of the search.
         seconds: to measure for.
@@ -104,6 +105,7 @@ class Searched:
     unit: str
     work: Path
     graph: Path
+    content: str
     beam: float
     max_active: int
     seconds: float
