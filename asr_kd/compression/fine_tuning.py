@@ -32,7 +32,7 @@ METHODS = ("structured", "low_rank", "magnitude")
 TARGETS = ("soft", "hard")
 SUMMARY_FILE = "compression.json"
 # What the importance of units is estimated on: 20 batches of 1,024 frames.
-_BATCHES, _BATCH_FRAMES = 20, 1024
+IMPORTANCE_BATCHES, IMPORTANCE_BATCH_FRAMES = 20, 1024
 
 
 @dataclass(frozen=True)
@@ -166,9 +166,11 @@ def _shrink(
         context = Context(model.left_context, model.right_context, model.chunk_frames)
         shard_bytes = job.settings.optimiser.shard_megabytes * 1_000_000
         loader = Loader(
-            train, context, _BATCH_FRAMES, shard_bytes, job.seed, torch.float16, torch.device("cpu")
+            train, context, IMPORTANCE_BATCH_FRAMES, shard_bytes, job.seed, torch.float16, torch.device("cpu")
         )
-        return structured.prune_units(windowed, share, islice(loader.epoch(0), _BATCHES), job.objective, full)
+        return structured.prune_units(
+            windowed, share, islice(loader.epoch(0), IMPORTANCE_BATCHES), job.objective, full
+        )
     return model
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from asr_kd import costs
-from asr_kd.compression.fine_tuning import share_after
+from asr_kd.compression.fine_tuning import IMPORTANCE_BATCH_FRAMES, IMPORTANCE_BATCHES, share_after
 from asr_kd.config.schema import OptimiserConfig, PruneConfig, StudentConfig
 from asr_kd.costs import Amounts, Step
 from asr_kd.distillation.soft_targets import TargetSettings
@@ -17,8 +17,12 @@ from asr_kd.preflight import measure_networks
 from asr_kd.preflight.measure import TORCH
 from asr_kd.preflight.plan import Need, Plan, Scene
 
+# A training's data, checks, checkpoint and curve, whatever its length; not measured.
+TRAINING = "training"
 # Of the time of a network a frame, what does not get less with its multiply-adds.
 _FIXED_SHARE = 0.25
+# Frames whose gradients say which units matter, before every round; in float32.
+_IMPORTANCE_FRAMES = 3 * IMPORTANCE_BATCHES * IMPORTANCE_BATCH_FRAMES
 
 
 def member_names(scene: Scene) -> list[str]:
@@ -109,8 +113,8 @@ class Trainings:
         model = named_settings(self._scene.config.models, name, setting)
         unit = self._unit(name, model, optimiser, soft)
         dev = scoring(self._scene, self._plan, name, setting, self._scene.sizes.frames("dev"))
-        once = {unit: frames, **dev}
-        self._add({key: amount * optimiser.epochs for key, amount in once.items()}, frames, optimiser, soft)
+        epochs = {key: amount * optimiser.epochs for key, amount in ({unit: frames} | dev).items()}
+        self._add(epochs | {TRAINING: 1.0}, frames, optimiser, soft)
         self._count(parameters(self._scene, model), optimiser)
 
     def add_pruned(self, name: str, frames: int, settings: PruneConfig, student: StudentConfig) -> None:
@@ -127,10 +131,11 @@ class Trainings:
             share = share_after(number, settings)
             left = (share - keep) / (1 - keep) if keep < 1.0 else 1.0
             seen = frames * optimiser.epochs
+            seen += _IMPORTANCE_FRAMES if settings.method == "structured" else 0
             work += [{whole: seen * left}, {small: seen * (1 - left)}]
             dev = scene.sizes.frames("dev") * optimiser.epochs
             work.append(scoring(scene, self._plan, student.model, "distill.students", dev, share))
-        self._add(total(work), frames, optimiser, soft)
+        self._add(total(work) | {TRAINING: settings.rounds}, frames, optimiser, soft)
         self._count(parameters(scene, model), optimiser)
 
     def finish(self) -> None:

@@ -10,6 +10,7 @@ import pytest
 from asr_kd import artifacts, cli, costs
 from asr_kd.costs import Constants
 from asr_kd.disk import NoRoomError
+from asr_kd.errors import AsrKdError
 from asr_kd.preflight import calibration, check, estimate
 from asr_kd.preflight.plan import Need
 from asr_kd.preflight.table import ESTIMATE_FILE, Estimate, StageEstimate, outcome
@@ -142,3 +143,14 @@ def test_the_verb_measures_shows_and_changes_no_artefact(
     assert outcome(work) is None
     assert cli.main(["preflight", *mini]) == 0
     assert "up to date" in capsys.readouterr().out
+
+
+def test_a_run_goes_on_where_nothing_can_be_measured(
+    mini: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise AsrKdError("too little speech")
+
+    monkeypatch.setattr(check, "map_processes", fail)
+    assert check.check(cli.load(mini), []) is None
+    assert "there is no estimate: too little speech" in capsys.readouterr().out
