@@ -166,11 +166,16 @@ def _shrink(
         context = Context(model.left_context, model.right_context, model.chunk_frames)
         shard_bytes = job.settings.optimiser.shard_megabytes * 1_000_000
         loader = Loader(
-            train, context, IMPORTANCE_BATCH_FRAMES, shard_bytes, job.seed, torch.float16, torch.device("cpu")
+            train,
+            context,
+            IMPORTANCE_BATCH_FRAMES,
+            shard_bytes,
+            job.seed,
+            torch.float16,
+            torch.device("cpu"),
         )
-        return structured.prune_units(
-            windowed, share, islice(loader.epoch(0), IMPORTANCE_BATCHES), job.objective, full
-        )
+        batches = islice(loader.epoch(0), IMPORTANCE_BATCHES)
+        return structured.prune_units(windowed, share, batches, job.objective, full)
     return model
 
 
