@@ -30,7 +30,7 @@ UNMEASURED = {
     EXPORT: 4.5,
     DECODING: 0.5,
     FRESH: 0.8,
-    PEER: 0.06,
+    PEER: 0.31,
 }
 
 
