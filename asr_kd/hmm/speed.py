@@ -26,17 +26,11 @@ from asr_kd.seeding import generator
 
 Result = TypeVar("Result")
 
-# What is measured, in units of a frame; "gaussian" in units of a frame and a Gaussian.
-START, TREE, LDA, MLLT, GRAPHS, GAUSSIAN = (
-    "first graphs",
-    "tree statistics",
-    "LDA",
-    "MLLT",
-    "graphs",
-    "gaussian",
-)
+# What is measured, a frame.
+START, GRAPHS, TREE, LDA, MLLT = "first graphs", "triphone graphs", "tree statistics", "LDA", "MLLT"
 MONOPHONE_PASS, MONOPHONE_ALIGNMENT = "monophone pass", "monophone alignment"
 TRIPHONE_PASS, TRIPHONE_ALIGNMENT = "triphone pass", "triphone alignment"
+GAUSSIAN = "Gaussian"  # a frame and Gaussian
 _WARMING_PASSES = 2  # so that states differ, as they soon do
 # Mixtures have, over all passes of a training, this share of the Gaussians that they end with.
 _MEAN_SHARE = 1 - schedule.GROWING_SHARE / 2

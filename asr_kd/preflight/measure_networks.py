@@ -1,6 +1,5 @@
 """Measurements of networks: training, scoring, soft targets; see `measure`."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import count
@@ -11,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from asr_kd import memory
 from asr_kd.config import OptimiserConfig
 from asr_kd.frames import FrameIndex
-from asr_kd.preflight.measure import Found, Measured, repeat
+from asr_kd.preflight.measure import Found, Measured, private_bytes, repeat
 
 if TYPE_CHECKING:
     from asr_kd.models import AcousticModel
@@ -96,7 +94,7 @@ def measure_training(training: Training) -> Found:
 
     network, threads = training.network, max(1, training.optimiser.threads)
     torch.set_num_threads(threads)
-    before = memory.private(os.getpid())
+    before = private_bytes()
     data = synthetic_data(network.senones, network.dims, training.top_k, training.rank)
     if not training.soft:
         data = replace(data, targets={"labels": data.targets["labels"]})
@@ -111,7 +109,7 @@ def measure_training(training: Training) -> Found:
             trainer.update(next(batches), 1e-4)
         frames = trainer.loader.batch_chunks * trainer.model.chunk_frames
         seconds = repeat(lambda: trainer.update(next(batches), 1e-4), network.seconds)
-        taken = memory.private(os.getpid()) - before - 2 * data.bytes_a_frame() * int(data.lengths().sum())
+        taken = private_bytes() - before - 2 * data.bytes_a_frame() * int(data.lengths().sum())
     torch.set_num_threads(1)
     return {network.unit: Measured(seconds / frames, max(0, taken))}
 

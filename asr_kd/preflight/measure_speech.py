@@ -1,6 +1,5 @@
 """Measurements of features, alignment and search; see `measure`."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +7,12 @@ from time import perf_counter
 
 import numpy as np
 
-from asr_kd import memory
 from asr_kd.config import FeatureConfig
 from asr_kd.config.schema import GmmConfig
 from asr_kd.corpus.lexicon import Lexicon
 from asr_kd.corpus.manifest import Utterance
 from asr_kd.frames import FrameIndex
-from asr_kd.preflight.measure import Found, Measured, repeat
+from asr_kd.preflight.measure import Found, Measured, private_bytes, repeat
 from asr_kd.seeding import generator
 
 FEATURES, SEARCH = "second of audio", "search"
@@ -81,10 +79,10 @@ def measure_alignment(aligned: Aligned) -> Found:
     from asr_kd.hmm.speed import measure_passes
 
     index, mfcc = aligned.sample.compute()
-    before = memory.private(os.getpid())
+    before = private_bytes()
     transcripts = {one.id: one.words for one in aligned.sample.utterances}
     found = measure_passes(aligned.gmm, index, mfcc, transcripts, Lexicon.read(aligned.lexicon))
-    taken = max(0, memory.private(os.getpid()) - before)
+    taken = max(0, private_bytes() - before)
     return {name: Measured(seconds, taken) for name, seconds in found.items()}
 
 
