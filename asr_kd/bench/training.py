@@ -106,7 +106,7 @@ def synthetic_data(senones: int, dims: int = DIMS, top_k: int = TOP_K, rank: int
     index = FrameIndex.from_lengths(ids, ids, [UTTERANCE_FRAMES] * UTTERANCES)
     frames, kept = index.total_frames, min(top_k, senones)
     best = random.integers(senones, size=(frames, 1))
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "labels": random.integers(senones, size=frames).astype(np.int32),
         "ids": ((best + np.arange(kept)) % senones).astype(np.uint16),
         "levels": np.full((frames, kept), np.log(kept / 0.9) * LEVELS_A_NAT, np.uint8),

@@ -95,12 +95,11 @@ class _Sample:
     ) -> None:
         shards.initialise(corpus, settings, _KEPT_BYTES)
         self._config, self._phones, self._frames = config, phones, corpus.index.total_frames
-        self._states = PHONE_STATES * np.mean(
-            [
-                sum(len(corpus.lexicon.entries[word][0]) for word in corpus.transcripts.words(place))
-                for place in range(len(corpus.index))
-            ]
-        )
+        lengths = [
+            sum(len(corpus.lexicon.entries[word][0]) for word in corpus.transcripts.words(place))
+            for place in range(len(corpus.index))
+        ]
+        self._states = PHONE_STATES * sum(lengths) / len(lengths)
         self._found: dict[str, float] = {}
 
     def measure(self, definition: HmmDefinition, densities: Densities) -> dict[str, float]:

@@ -56,9 +56,9 @@ def estimate(config: Config, stages: Sequence[str], seconds: float) -> Estimate:
         refuse_full_disk(work, needed)
         together = min(workers, scene.processes(sum(costs.EVERY_PROCESS)))
         constants = calibrate(plan.needs.values(), work, together)
-    found = assemble(plan, constants, stages, work)
-    guessed = decoding.is_guessed(scene) and bool({"decode", "bench"} & found.keys())
-    return Estimate(found, costs.peak_disk(list(needed.values())), guessed)
+    taking = assemble(plan, constants, stages, work)
+    guessed = decoding.is_guessed(scene) and bool({"decode", "bench"} & taking.keys())
+    return Estimate(taking, costs.peak_disk(list(needed.values())), guessed)
 
 
 def disk_of(stage: str, plan: Plan) -> Disk:

@@ -113,7 +113,7 @@ class Trainings:
         model = named_settings(self._scene.config.models, name, setting)
         unit = self._unit(name, model, optimiser, soft)
         dev = scoring(self._scene, self._plan, name, setting, self._scene.sizes.frames("dev"))
-        epochs = {key: amount * optimiser.epochs for key, amount in ({unit: frames} | dev).items()}
+        epochs = {key: amount * optimiser.epochs for key, amount in {unit: frames, **dev}.items()}
         self._add(epochs | {TRAINING: 1.0}, frames, optimiser, soft)
         self._count(parameters(self._scene, model), optimiser)
 
