@@ -106,7 +106,9 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_is_measured(
     mini: list[str], needs: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**9, 10**9, 3_000_000))
-    with pytest.raises(NoRoomError, match=r": 3 MB of the disk are free.*needs about .*train .*work=FOLDER.*preflight=false"):
+    with pytest.raises(
+        NoRoomError, match=r": 3 MB of the disk are free.*needs about .*train .*work=FOLDER.*preflight=false"
+    ):
         estimated(mini, "train.members=3")
     assert not needs
 
