@@ -103,9 +103,9 @@ def simulate_accumulation(simulation: Simulation) -> None:
     from asr_kd.features.store import open_part
     from asr_kd.hmm import shards
     from asr_kd.hmm.alignment import AlignmentSettings
-    from asr_kd.hmm.corpus import Corpus, shard_ranges
+    from asr_kd.hmm.corpus import Corpus
     from asr_kd.hmm.phones import PhoneTable
-    from asr_kd.hmm.training import flat_start, shard_workers
+    from asr_kd.hmm.training import flat_start, gather_tree_statistics, run_on_shards, shard_workers
 
     random = generator(0, "words")
     names = [f"P{number}" for number in range(PHONES)]
@@ -126,9 +126,9 @@ def simulate_accumulation(simulation: Simulation) -> None:
             (shards.start_equally, definition, 1, 0),
             (shards.training_pass, definition, densities, 1),
             (shards.mllt_pass, definition, densities),
-            (shards.tree_pass, definition, densities.transform),
         ):
-            deque(pool.run(function, [tuple(arguments)] * len(shard_ranges(part.index))), maxlen=0)
+            deque(run_on_shards(pool, part.index, function, *arguments), maxlen=0)
+        gather_tree_statistics(pool, part.index, definition, densities.transform)
 
 
 def simulate_training(simulation: Simulation) -> None:

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from asr_kd.frames import open_frames
+from asr_kd.frames import FrameIndex, open_frames
 from asr_kd.hmm import gmm_training, lda_mllt, tree_statistics
 from asr_kd.hmm.alignment import (
     AlignmentSettings,
@@ -26,8 +26,9 @@ Value = TypeVar("Value")
 
 # Frames that statistics are gathered from at once: shards of a large corpus are taken in pieces.
 BLOCK_FRAMES = 32_000
-# Events of tree statistics that are held at once in a worker, see `tree_statistics.merge`.
-TREE_ROWS = 8_000
+# Frames of a shard whose tree statistics travel at once: they have nearly as many events as words are spoken,
+# until every triphone has been.
+TREE_FRAMES = 64_000
 
 Alignment = np.ndarray | None
 
@@ -222,18 +223,27 @@ def mllt_pass(shard: int, definition: HmmDefinition, densities: Densities) -> ld
     return total
 
 
-def tree_pass(shard: int, definition: HmmDefinition, transform: np.ndarray) -> tree_statistics.TreeStatistics:
-    """Tree statistics of transformed cepstra along the alignments."""
+def tree_pieces(index: FrameIndex) -> int:
+    """In how many pieces `tree_pass` goes through a shard of a corpus."""
+    return -(-index.total_frames // (TREE_FRAMES * len(shard_ranges(index))))
+
+
+def tree_pass(
+    shard: int, definition: HmmDefinition, transform: np.ndarray, piece: int = 0, pieces: int = 1
+) -> tree_statistics.TreeStatistics:
+    """Tree statistics of transformed cepstra along the alignments, of one of some pieces of the shard."""
     worker = _workers[0]
+    own = worker.ranges[shard]
+    places = own[len(own) * piece // pieces : len(own) * (piece + 1) // pieces]
     owners = worker.use(definition).owner_of_transition
-    pieces = (
+    utterances = (
         tree_statistics.accumulate(
             tree_statistics.utterance_events(owners[path, 0], owners[path, 1]),
             worker.features(place, transform),
         )
-        for place, path in worker.aligned(worker.ranges[shard])
+        for place, path in worker.aligned(places)
     )
-    return tree_statistics.merge(pieces, len(transform), TREE_ROWS)
+    return tree_statistics.merge(utterances, len(transform))
 
 
 def retie_pass(shard: int, before: HmmDefinition, after: HmmDefinition) -> None:

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -69,7 +70,7 @@ def train_gmm_hmm(
     check_transcripts({name: transcripts[name] for name in index.ids}, corpus.lexicon, phones.names)
     settings = AlignmentSettings(config.beam, config.retry_beam, config.silence_probability)
     with shard_workers(corpus, settings, workers, scratch) as pool:
-        trainer = _Trainer(pool, len(shard_ranges(index)), seed, config)
+        trainer = _Trainer(pool, index, seed, config)
         passes = schedule.monophones(config, index.total_frames)
         monophones = trainer.monophones(*flat_start(phones, index, mfcc), passes)
         definition, densities = trainer.triphones(*monophones)
@@ -101,9 +102,9 @@ def shard_workers(
 class _Trainer:
     """Runs passes over the shards of one corpus."""
 
-    def __init__(self, pool: ShardWorkers, pieces: int, seed: int, config: GmmConfig) -> None:
+    def __init__(self, pool: ShardWorkers, index: FrameIndex, seed: int, config: GmmConfig) -> None:
         self._pool = pool
-        self._pieces = pieces
+        self._index = index
         self._seed = seed
         self._config = config
 
@@ -130,8 +131,7 @@ class _Trainer:
     def _tied(self, definition: HmmDefinition, transform: np.ndarray) -> tuple[HmmDefinition, Densities]:
         """Triphones with states tied by a tree and one Gaussian each, out of the alignments there are."""
         phones = definition.phones
-        pieces = self._run(shards.tree_pass, definition, transform)
-        statistics = tree_statistics.merge(pieces, len(transform))
+        statistics = gather_tree_statistics(self._pool, self._index, definition, transform)
         questions = cluster_questions(statistics, phones.speech, phones.silence)
         tree, leaves = build_tree(statistics, phones, questions, self._config.leaves)
         say(f"align: a tree of {len(leaves)} senones for {len(statistics.counts)} triphone states seen")
@@ -181,7 +181,26 @@ class _Trainer:
         return Densities((square @ densities.transform).astype(np.float32), gmms)
 
     def _run(self, function: Callable[..., Any], *arguments: object) -> Iterator[Any]:
-        return self._pool.run(function, [arguments] * self._pieces)
+        return run_on_shards(self._pool, self._index, function, *arguments)
+
+
+def run_on_shards(
+    pool: ShardWorkers, index: FrameIndex, function: Callable[..., Any], *arguments: object
+) -> Iterator[Any]:
+    """Yield what `function` gives for every shard of the corpus that the workers have, in order."""
+    return pool.run(function, [arguments] * len(shard_ranges(index)))
+
+
+def gather_tree_statistics(
+    pool: ShardWorkers, index: FrameIndex, definition: HmmDefinition, transform: np.ndarray
+) -> tree_statistics.TreeStatistics:
+    """Tree statistics of the whole corpus; see `shards.tree_pass` for the arguments."""
+    pieces = shards.tree_pieces(index)
+    found = (
+        run_on_shards(pool, index, shards.tree_pass, definition, transform, piece, pieces)
+        for piece in range(pieces)
+    )
+    return tree_statistics.merge(chain.from_iterable(found), len(transform))
 
 
 def _sum(results: Iterator[Any]) -> Any:

@@ -1,16 +1,14 @@
 """Statistics that decision trees are grown from: one Gaussian for every triphone state that was seen."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from operator import attrgetter
 
 import numpy as np
 
 # Kaldi's floor for the variances of tree statistics: states seen in a few frames must not look certain.
 VARIANCE_FLOOR = 0.01
-# Events held at once while statistics are added up, 680 bytes each of 40 dimensions. Those of a few hours of
-# speech are added up in one go.
-MOST_ROWS = 250_000
+_PHONE_BITS, _STATE_BITS = 18, 8  # of an event as one number
+_GROWTH = 1.25  # more room than sums of statistics need when they have none left
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,35 +84,68 @@ def accumulate(events: np.ndarray, features: np.ndarray) -> TreeStatistics:
     return _sum_equal(events, (np.ones(len(events)), wide, wide * wide))
 
 
-def merge(pieces: Iterable[TreeStatistics], dims: int, rows: int = MOST_ROWS) -> TreeStatistics:
+def merge(pieces: Iterable[TreeStatistics], dims: int) -> TreeStatistics:
     """The statistics of all pieces together.
 
     Args:
-        pieces: to add up; may be made one by one.
+        pieces: to add up, each with every event once; may be made one by one, and are not kept.
         dims: the dimension of the features.
-        rows: events of pieces that are held at once; more are added up before the next piece is asked for.
     """
-    nothing = TreeStatistics(
-        np.zeros((0, 4), np.int64), np.zeros(0), np.zeros((0, dims)), np.zeros((0, dims))
-    )
-    waiting, held, most = [nothing], 0, rows
+    total = _Sums(dims)
     for piece in pieces:
-        waiting.append(piece)
-        held += len(piece.counts)
-        if held > most:
-            waiting = [_merged(waiting)]
-            held = len(waiting[0].counts)
-            most = max(rows, 2 * held)
-    return _merged(waiting)
+        total.add(piece)
+    return total.ordered()
 
 
-def _merged(pieces: Sequence[TreeStatistics]) -> TreeStatistics:
-    # One after another: all columns together take as much again as the pieces.
-    columns = (
-        np.concatenate([column(piece) for piece in pieces])
-        for column in (attrgetter("counts"), attrgetter("first"), attrgetter("second"))
-    )
-    return _sum_equal(np.concatenate([piece.events for piece in pieces]), columns)
+class _Sums:
+    """Sums by event that pieces are added to in place: beside them there is a single piece at a time."""
+
+    def __init__(self, dims: int) -> None:
+        self._codes, self._rows = np.zeros(0, np.int64), np.zeros(0, np.int64)  # in ascending order of codes
+        self._columns = [np.zeros(0), np.zeros((0, dims)), np.zeros((0, dims))]
+
+    def add(self, piece: TreeStatistics) -> None:
+        codes = _codes(piece.events)
+        places = np.searchsorted(self._codes, codes)
+        known = places < len(self._codes)
+        known[known] = self._codes[places[known]] == codes[known]
+        new = codes[~known]
+        rows = np.empty(len(codes), np.int64)
+        rows[known] = self._rows[places[known]]
+        rows[~known] = len(self._codes) + np.arange(len(new))
+        self._make_room(len(self._codes) + len(new))
+        for column, values in zip(self._columns, (piece.counts, piece.first, piece.second), strict=True):
+            column[rows] += values
+        self._rows = np.insert(self._rows, places[~known], rows[~known])
+        self._codes = np.insert(self._codes, places[~known], new)
+
+    def _make_room(self, rows: int) -> None:
+        if rows > len(self._columns[0]):
+            for number, column in enumerate(self._columns):
+                grown = np.zeros((int(_GROWTH * rows), *column.shape[1:]))
+                grown[: len(column)] = column
+                self._columns[number] = grown
+
+    def ordered(self) -> TreeStatistics:
+        """The statistics; of the sums nothing is left."""
+        columns = []
+        while self._columns:  # one after another: all of them once more would take as much again
+            columns.append(self._columns.pop(0)[self._rows])
+        return TreeStatistics(_events(self._codes), *columns)
+
+
+def _codes(events: np.ndarray) -> np.ndarray:
+    """Events as numbers ``(events,)`` int64 in the same order."""
+    left, centre, right, state = events.T
+    codes: np.ndarray = (((left << _PHONE_BITS | centre) << _PHONE_BITS | right) << _STATE_BITS) | state
+    return codes
+
+
+def _events(codes: np.ndarray) -> np.ndarray:
+    """The reverse of `_codes`."""
+    phones, mask = codes >> _STATE_BITS, (1 << _PHONE_BITS) - 1
+    contexts = [phones >> shift & mask for shift in (2 * _PHONE_BITS, _PHONE_BITS, 0)]
+    return np.stack([*contexts, codes & ((1 << _STATE_BITS) - 1)], axis=1)
 
 
 def _sum_equal(events: np.ndarray, columns: Iterable[np.ndarray]) -> TreeStatistics:

@@ -8,6 +8,7 @@ import pytest
 from asr_kd.hmm import GmmHmm, shards
 from asr_kd.hmm.alignment import AlignmentSettings
 from asr_kd.hmm.corpus import Corpus, Transcripts, shard_ranges
+from asr_kd.hmm.tree_statistics import merge
 from tests.hmm.toy import LEXICON, Toy
 
 SETTINGS = AlignmentSettings(10.0, 40.0, 0.5)
@@ -32,9 +33,8 @@ def test_statistics_do_not_depend_on_the_room(
     toy: Toy, toy_model: GmmHmm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = []
-    for name, room, block, rows in (("much", 10**9, 10**6, 10**6), ("little", 0, 50, 30)):
+    for name, room, block, pieces in (("much", 10**9, 10**6, 1), ("little", 0, 50, 3)):
         monkeypatch.setattr(shards, "BLOCK_FRAMES", block)
-        monkeypatch.setattr(shards, "TREE_ROWS", rows)
         start(toy, tmp_path / name, room)
         definition, densities = toy_model.definition, toy_model.densities
         shards.align_pass(0, definition, densities, 1)
@@ -42,7 +42,10 @@ def test_statistics_do_not_depend_on_the_room(
             (
                 shards.training_pass(0, definition, densities, 1),
                 shards.mllt_pass(0, definition, densities),
-                shards.tree_pass(0, definition, densities.transform),
+                merge(
+                    (shards.tree_pass(0, definition, densities.transform, n, pieces) for n in range(pieces)),
+                    len(densities.transform),
+                ),
             )
         )
     (gmm, mllt, tree), (gmm_in_blocks, mllt_in_blocks, tree_in_blocks) = found

@@ -1,5 +1,4 @@
 from collections import defaultdict
-from collections.abc import Iterator
 
 import numpy as np
 
@@ -56,22 +55,20 @@ def test_nothing_merges_to_nothing() -> None:
     assert len(tree_statistics.merge([], 3).counts) == 0
 
 
-def test_pieces_merged_in_turn_are_those_merged_at_once() -> None:
+def test_pieces_are_added_up_in_their_order() -> None:
     random = np.random.default_rng(1)
-    pieces = [
-        tree_statistics.accumulate(random.integers(0, 3, (50, 4)), random.normal(size=(50, 5)))
-        for _ in range(20)
-    ]
-    held: list[int] = []
-
-    def one_by_one() -> Iterator[tree_statistics.TreeStatistics]:
-        for piece in pieces:
-            held.append(len(piece.counts))
-            yield piece
-
-    at_once = tree_statistics.merge(pieces, 5)
-    in_turn = tree_statistics.merge(one_by_one(), 5, rows=100)
-    assert len(held) == 20
-    np.testing.assert_array_equal(in_turn.events, at_once.events)
-    for name in ("counts", "first", "second"):
-        np.testing.assert_allclose(getattr(in_turn, name), getattr(at_once, name), rtol=1e-9)
+    # Numbers of phones and states as large as they may be.
+    kinds = np.array([0, 1, 2**18 - 1]), np.array([0, 3, 2**8 - 1])
+    pieces = []
+    for _ in range(20):
+        events = np.stack([random.choice(kinds[column == 3], 50) for column in range(4)], axis=1)
+        pieces.append(tree_statistics.accumulate(events, random.normal(size=(50, 5))))
+    expected: dict[tuple[int, ...], np.ndarray] = {}
+    for piece in pieces:
+        for row, event in enumerate(map(tuple, piece.events.tolist())):
+            sums = np.array([piece.counts[row], *piece.first[row], *piece.second[row]])
+            expected[event] = expected.get(event, 0.0) + sums
+    merged = tree_statistics.merge(iter(pieces), 5)
+    assert list(map(tuple, merged.events.tolist())) == sorted(expected)
+    found = np.concatenate([merged.counts[:, None], merged.first, merged.second], axis=1)
+    np.testing.assert_array_equal(found, np.stack([expected[event] for event in sorted(expected)]))
