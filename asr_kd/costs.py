@@ -23,6 +23,10 @@ EVERY_PROCESS = (NUMPY_PROCESS, KALDI_PROCESS, TORCH_PROCESS)
 BYTES_A_SECOND = 600_000
 # Gathering of GMM statistics, of a frame: transformed features, sorted copies, float64.
 BYTES_A_STATISTICS_FRAME = 1_200
+# Tree statistics, of a triphone state that was seen: sums of 40 dimensions in float64, and room to grow. And
+# those of a few pieces of the corpus, on their way from the workers.
+BYTES_A_TRIPHONE_STATE = 850
+TREE_PIECES = 50 * MEGABYTE
 # Training, of a parameter: weight, gradient, two moments, the best weights, and a checkpoint on its way.
 BYTES_A_PARAMETER = 28
 # Training, of a logit of a batch: logits, log posteriors, soft targets, gradients.
@@ -43,6 +47,11 @@ def features_memory(seconds: float) -> int:
 def alignment_memory(statistics_frames: int) -> int:
     """Of a worker that aligns, and gathers statistics of so many frames at once."""
     return KALDI_PROCESS + BYTES_A_STATISTICS_FRAME * statistics_frames
+
+
+def tree_memory(frames: int, phones: int) -> int:
+    """Of the main process that adds up tree statistics of so many frames of speech with so many phones."""
+    return TREE_PIECES + BYTES_A_TRIPHONE_STATE * min(frames, 3 * phones**3)
 
 
 def training_memory(shard_bytes: int, parameters: int, batch_frames: int, senones: int) -> int:

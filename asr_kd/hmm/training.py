@@ -13,7 +13,7 @@ import numpy as np
 
 from asr_kd.config.schema import GmmConfig
 from asr_kd.corpus.lexicon import Lexicon
-from asr_kd.costs import alignment_memory
+from asr_kd.costs import alignment_memory, tree_memory
 from asr_kd.errors import AsrKdError
 from asr_kd.frames import FrameIndex
 from asr_kd.hmm import gmm_training, lda_mllt, schedule, shards, tree_statistics
@@ -95,7 +95,9 @@ def shard_workers(
     workers = cost.affordable(min(workers, len(shard_ranges(corpus.index))), "GMM training")
     with ExitStack() as stack:
         folder = scratch or Path(stack.enter_context(TemporaryDirectory()))
-        initargs = (corpus.with_alignments(folder / ALIGNMENTS_FILE), settings, cost.room(workers))
+        reserved = tree_memory(corpus.index.total_frames, len(corpus.lexicon.phones))
+        room = max(0, cost.room(workers) - reserved // workers)
+        initargs = (corpus.with_alignments(folder / ALIGNMENTS_FILE), settings, room)
         yield stack.enter_context(ShardWorkers(workers, "GMM training", shards.initialise, initargs))
 
 
