@@ -4,13 +4,15 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from asr_kd import artifacts, lock, memory
+from asr_kd import artifacts, history, lock, memory
 from asr_kd.config import Config
 from asr_kd.config.stages import stage_settings
 from asr_kd.errors import AsrKdError
+from asr_kd.history import StageRun
 from asr_kd.preflight import check as preflight
 from asr_kd.preflight.table import outcome
 from asr_kd.progress import clock, say
@@ -128,15 +130,8 @@ def _run_stage(stage: Stage, config: Config, work: Path) -> None:
 def _record(work: Path, stage: Stage, seconds: float, peak_bytes: int, config: Config) -> None:
     """Note with what settings a stage finished and how long it took: later stages and the report read it."""
     settings = stage_settings(config, stage.name)
-    line = {
-        "stage": stage.name,
-        "seconds": round(seconds, 2),
-        "memory_megabytes": round(peak_bytes / memory.MEGABYTE),
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "settings": settings,
-    }
-    with (work / "stages.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
+    megabytes = round(peak_bytes / memory.MEGABYTE)
+    history.note(work, StageRun(stage.name, seconds, megabytes, datetime.now().astimezone(), settings))
     with artifacts.replace_file(work / SETTINGS_FILE) as temporary:
         content = _recorded(work) | {stage.name: settings}
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

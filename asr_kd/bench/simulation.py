@@ -1,8 +1,10 @@
 """Stages on a simulated corpus, for `bench.memory`.
 
-A corpus repeats a few clips of noise in utterances as long as those of LibriSpeech's train-clean-100. Every
-stage reads the whole of it; of what takes long and does not depend on the corpus (updates, posteriors) only a
-share is computed. Each function imports its own libraries: a stage is measured with those that it needs.
+A corpus repeats a few clips of noise in utterances as long as those of LibriSpeech's train-clean-100, and
+after a few hours their transcripts: words without meaning go on to find triphones long after speech does.
+Every stage reads the whole of it; of what takes long and does not depend on the corpus (updates, posteriors)
+only a share is computed. Each function imports its own libraries: a stage is measured with those that it
+needs.
 """
 
 from collections import deque
@@ -29,6 +31,7 @@ CLIPS = 8
 UTTERANCE_SECONDS, WORDS = 12.6, 33  # means of train-clean-100
 UTTERANCES_A_SPEAKER = 40
 VOCABULARY, PHONES, SENONES = 5_000, 39, 64
+DIFFERENT_HOURS = 5.0  # after which transcripts are repeated
 MODEL = {"kind": "dnn", "hidden_layers": 2, "hidden_units": 256, "left_context": 11, "right_context": 11}
 # Of these small, so that corpora of a few hours do not fit.
 OPTIMISER = OptimiserConfig(shard_megabytes=60)
@@ -114,9 +117,10 @@ def simulate_accumulation(simulation: Simulation) -> None:
         lexicon.add(f"WORD{number}", [names[place] for place in random.integers(PHONES, size=5)])
     words = sorted(lexicon.entries)
     part = open_part(simulation.features)
-    spoken = random.integers(VOCABULARY, size=(len(part.index), WORDS))
+    spoken = random.integers(VOCABULARY, size=(round(DIFFERENT_HOURS * 3600 / UTTERANCE_SECONDS), WORDS))
     transcripts = {
-        name: [words[place] for place in own] for name, own in zip(part.index.ids, spoken, strict=True)
+        name: [words[word] for word in spoken[place % len(spoken)]]
+        for place, name in enumerate(part.index.ids)
     }
     definition, densities = flat_start(PhoneTable.of(lexicon.phones), part.index, part.mfcc)
     corpus = Corpus.of(part.index, part.mfcc, transcripts, lexicon)

@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from asr_kd import history
 from asr_kd.artifacts import replace_file
 from asr_kd.errors import AsrKdError
+from asr_kd.history import StageRun
 from asr_kd.memory import MEGABYTE, in_words
 from asr_kd.progress import clock
 
@@ -103,27 +105,23 @@ def outcome(work: Path) -> str | None:
     return "\n".join(["preflight: estimated, and measured since", *lines]) if rows else None
 
 
-def _measured(work: Path, since: datetime) -> dict[str, dict[str, Any]]:
+def _measured(work: Path, since: datetime) -> dict[str, StageRun]:
     """What stages took that finished after a time; the first time that they did."""
-    found: dict[str, dict[str, Any]] = {}
-    path = work / "stages.jsonl"
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-        one = json.loads(line)
-        # Stages note whole seconds.
-        if datetime.fromisoformat(one["finished"]) >= since.replace(microsecond=0):
-            found.setdefault(one["stage"], one)
+    found: dict[str, StageRun] = {}
+    for run in history.read(work):
+        if run.finished >= since.replace(microsecond=0):
+            found.setdefault(run.stage, run)
     return found
 
 
-def _compared(work: Path, name: str, estimate: StageEstimate, measured: Mapping[str, Any]) -> list[str]:
+def _compared(work: Path, name: str, estimate: StageEstimate, measured: StageRun) -> list[str]:
     files = (file for path in estimate.files for file in (work / path).rglob("*"))
     stored = sum(file.stat().st_size for file in files if file.is_file())
-    peak = MEGABYTE * measured.get("memory_megabytes", 0)
     return [
         name,
-        *_pair(estimate.seconds, measured["seconds"], clock),
+        *_pair(estimate.seconds, measured.seconds, clock),
         *_pair(estimate.written, stored, in_words),
-        *_pair(estimate.all_bytes, peak, in_words),
+        *_pair(estimate.all_bytes, MEGABYTE * measured.memory_megabytes, in_words),
     ]
 
 

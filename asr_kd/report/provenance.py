@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import asr_kd
-from asr_kd import __version__
+from asr_kd import __version__, history
 from asr_kd.artifacts import finished
 from asr_kd.config import Config
 from asr_kd.config.stages import STAGES, stage_settings
@@ -38,7 +38,7 @@ _PACKAGES = (
 
 def provenance(config: Config, work: Path, results: Results) -> dict[str, Any]:
     """Everything needed to say what made a report, and to make it again."""
-    seconds = stage_seconds(work / "stages.jsonl", config)
+    seconds = stage_seconds(work, config)
     return {
         "command": command(sys.argv),
         "written": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -72,25 +72,19 @@ def code_digest(package: Path) -> str:
     return digest.hexdigest()[:12]
 
 
-def stage_seconds(path: Path, config: Config) -> dict[str, float]:
-    """How long each stage took with today's settings, in their order: the longest of its runs in `path`.
+def stage_seconds(work: Path, config: Config) -> dict[str, float]:
+    """How long each stage took with today's settings, in their order: the longest of its runs in `work`.
 
     Not their sum: a run that finds the stage up to date takes a moment, and one that makes everything again,
-    because what it reads has changed, replaces the work of those before it. A run that was interrupted has no
-    line, so its time is not counted.
+    because what it reads has changed, replaces the work of those before it. A run that was interrupted is not
+    in the history, so its time is not counted.
     """
-    seconds: dict[str, float] = {}
     settings = {stage: json.loads(json.dumps(stage_settings(config, stage))) for stage in STAGES}
-    if path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                entry = json.loads(line)
-                stage = entry["stage"]
-            except (ValueError, KeyError, TypeError):
-                continue  # a kill or a full disk cut it short
-            # Lines of earlier versions may know other stages, and not the settings.
-            if stage in settings and entry.get("settings") == settings[stage]:
-                seconds[stage] = max(seconds.get(stage, 0.0), entry["seconds"])
+    seconds: dict[str, float] = {}
+    for run in history.read(work):
+        # Earlier versions may have had other stages.
+        if run.stage in settings and run.settings == settings[run.stage]:
+            seconds[run.stage] = max(seconds.get(run.stage, 0.0), run.seconds)
     return {stage: seconds[stage] for stage in STAGES if stage in seconds}
 
 

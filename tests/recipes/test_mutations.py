@@ -183,7 +183,7 @@ def _labels(mini: list[str], folder: Path) -> tuple[str, Path, list[str]]:
 def _teacher(mini: list[str], folder: Path) -> tuple[str, Path, list[str]]:
     shutil.copytree(work_of(mini) / "train" / "member-0", folder / "teacher")
     manifest = folder / "teacher" / "manifest.json"
-    return "distill/targets", manifest, [f"+distill.teachers.other.model={folder / 'teacher'}"]
+    return "distill/tail", manifest, [f"+distill.teachers.other.model={folder / 'teacher'}"]
 
 
 def _audio(mini: list[str], folder: Path) -> tuple[str, Path, list[str]]:

@@ -334,7 +334,10 @@ def test_provenance(recipe: tuple[Config, Path]) -> None:
         {"stage": "decode", "seconds": 70.0},
         {"stage": "polish", "seconds": 80.0, "settings": {}},
     ]
-    (work / "stages.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    stamped = [json.dumps(line | {"finished": "2026-01-01T00:00:00+0000"}) for line in lines]
+    damaged = stamped[-1][:-20], stamped[0].replace("seconds", "sdconds"), "\udcff"
+    text = "".join(f"{line}\n" for line in (*damaged, *stamped))
+    (work / "stages.jsonl").write_text(text, encoding="utf-8", errors="surrogateescape")
     found = written(config, work)["provenance"]
     assert found["stage_seconds"] == {"train": 60.0, "decode": 9}
     assert list(found["stage_seconds"]) == ["train", "decode"]
