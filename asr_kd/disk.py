@@ -41,14 +41,14 @@ def naming(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
-        if error.errno in ADVICE and error.filename is None:
-            error.filename = str(path)
-        raise
     except AsrKdError:
         raise
     except Exception as error:
-        if path.parent.exists() and shutil.disk_usage(path.parent).free < _FULL_BYTES:
+        # numpy has an OSError without a number for what it could not write.
+        if isinstance(error, OSError) and error.errno is not None:
+            if error.errno in ADVICE and error.filename is None:
+                error.filename = str(path)
+        elif path.parent.exists() and shutil.disk_usage(path.parent).free < _FULL_BYTES:
             raise OSError(errno.ENOSPC, "No space left on device", str(path)) from error
         raise
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import soundfile
 
-from asr_kd import artifacts
+from asr_kd import artifacts, disk
 from asr_kd.bench.deployed import Deployed, Measured, TimedRecogniser, measure, summarise
 from asr_kd.bench.fresh import fresh_process
 from asr_kd.bench.pareto import draw_pareto, render_pareto
@@ -204,7 +204,9 @@ def _audio_files(config: Config, utterances: Sequence[Utterance], scratch: Path)
     files = []
     for number, utterance in enumerate(ordered[:20]):
         path = scratch / f"audio-{number}.wav"
-        soundfile.write(path, load_waveform(utterance, extraction_of(config)), config.data.sample_rate)
+        waveform = load_waveform(utterance, extraction_of(config))
+        with disk.naming(path):  # here: where the scratch is gone there is room again
+            soundfile.write(path, waveform, config.data.sample_rate)
         files.append(str(path))
     return files
 
