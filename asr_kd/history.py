@@ -37,8 +37,10 @@ def note(work: Path, run: StageRun) -> None:
         "finished": run.finished.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "settings": run.settings,
     }
-    with (work / FILE).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
+    path = work / FILE
+    cut_short = path.is_file() and not path.read_bytes().endswith(b"\n")
+    with path.open("a", encoding="utf-8") as file:
+        file.write("\n" * cut_short + json.dumps(line) + "\n")
 
 
 def read(work: Path) -> list[StageRun]:

@@ -1,6 +1,7 @@
 """Several models trained side by side, each in a process of its own."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -132,8 +133,12 @@ def run_missing(
 
 
 def dearest(jobs: Sequence[Job]) -> Cost:
-    """Of the job that takes most."""
-    return max((job.cost for job in jobs), key=attrgetter("private_bytes"), default=LITTLE)
+    """Of the job that takes most; those that cannot even tell will fail by themselves."""
+    costs = [LITTLE]
+    for job in jobs:
+        with suppress(AsrKdError):
+            costs.append(job.cost)
+    return max(costs, key=attrgetter("private_bytes"))
 
 
 def missing(jobs: Sequence[AnyJob]) -> list[AnyJob]:
