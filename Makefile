@@ -12,7 +12,7 @@ GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command line,$(origin $(name
 SETTINGS := $(foreach name,$(filter-out $(OWN),$(GIVEN)),'$(name)=$($(name))')
 
 .DEFAULT_GOAL := run
-.PHONY: run setup test test-recipes fuzz test-browser lint format bench bench-targets bench-scoring bench-specialists bench-memory sweep preflight status validate settings clean help
+.PHONY: run setup test test-recipes test-slurm fuzz test-browser lint format bench bench-targets bench-scoring bench-specialists bench-memory sweep preflight status validate settings clean help
 
 run: setup  ## set up, then run recipe=NAME (default mini) from stage= to stop_stage=, to its report
 	$(BIN)/asr-kd run recipe=$(recipe) $(SETTINGS) $(args)
@@ -29,6 +29,9 @@ test: setup  ## set up and run the fast tests (all processors)
 
 test-recipes: setup  ## run whole recipes on recorded speech: slow (needs ASR_KD_CORPORA)
 	$(BIN)/python -m pytest -m recipe -n 0 --durations 0
+
+test-slurm: setup  ## jobs through a Slurm that the tests start (Debian: slurm-wlm and munge; as root)
+	$(BIN)/python -m pytest -m slurm -n 0 -rs
 
 fuzz: setup  ## alter every kind of input file in the directions that reach new code: minutes
 	$(BIN)/python -m pytest -m fuzz -n auto -rP tests/test_fuzzing.py

@@ -132,8 +132,8 @@ def find(path: Path, expected: Mapping[str, Any]) -> Artifact | None:
         if not is_looking():
             _clear(path)
         return found
-    if not is_looking() and _verified(_partial(path), expected):
-        _publish(_partial(path), path)
+    if not is_looking() and _verified(partial_folder(path), expected):
+        _publish(partial_folder(path), path)
         return Artifact(path)
     return None
 
@@ -160,7 +160,7 @@ def _verified(path: Path, expected: Mapping[str, Any]) -> Artifact | None:
 
 def begun(path: Path) -> dict[str, Any] | None:
     """What the artefact that a kill left unfinished at `path` was to be made from, if there is one."""
-    mark = _partial(path) / FINGERPRINT
+    mark = partial_folder(path) / FINGERPRINT
     return _read_json(mark) if mark.exists() else None
 
 
@@ -188,7 +188,7 @@ def create(path: Path, made_from: Mapping[str, Any]) -> Iterator[Path]:
         OSError: with the path, where the disk is full or may not be written to.
     """
     check_may_make(path)
-    partial = _partial(path)
+    partial = partial_folder(path)
     expected = json.loads(json.dumps(made_from))
     with disk.naming(partial), _only_writer(partial):
         mark = partial / FINGERPRINT
@@ -201,6 +201,11 @@ def create(path: Path, made_from: Mapping[str, Any]) -> Iterator[Path]:
         yield partial
         _complete(partial, expected)
         _publish(partial, path)
+
+
+def partial_folder(path: Path) -> Path:
+    """Where the files of an artefact are written before it is `path`."""
+    return path.with_name(f".{path.name}.partial")
 
 
 @contextmanager
@@ -244,10 +249,6 @@ def remove_temporaries(folder: Path) -> None:
     """Remove what `replace_file` left in `folder` when it was killed. Nobody else may be writing there."""
     for file in folder.glob(f".*{_TEMPORARY}*"):
         file.unlink()
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(f".{path.name}.partial")
 
 
 def _complete(partial: Path, expected: Mapping[str, Any]) -> None:

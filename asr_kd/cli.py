@@ -3,14 +3,12 @@
 import json
 import signal
 import sys
-import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from asr_kd import disk, memory
-from asr_kd.config import Config
+from asr_kd import disk, memory, stopping
+from asr_kd.config import LAUNCHERS, Config
 from asr_kd.config.overrides import allow_new_entries
 from asr_kd.errors import AsrKdError
 
@@ -38,6 +36,7 @@ asr-kd VERB [recipe=NAME] [setting=value ...]
              write a decoded system as a folder that recognises speech without torch, and measure it
   transcribe [--model FOLDER] FILE...
              speech to words with such a folder; transcribe --help
+  job FILE   do one job of a run: what launchers submit (docs/scale.md)
   settings   print every setting of a recipe with its value
 
 A recipe is a folder of recipes/ or the path of a folder with a recipe.yaml. Every setting that
@@ -58,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"asr-kd: there is no verb {verb!r}\n\n{HELP}", file=sys.stderr, end="")
         return 1
     try:
-        with _terminable():
+        with stopping.heeded():
             VERBS[verb](settings)
     except (AsrKdError, OSError) as error:
         message = disk.advice(error) if isinstance(error, OSError) else str(error)
@@ -67,9 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"asr-kd: {message}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as interrupt:
-        how = "terminated" if isinstance(interrupt, Terminated) else "interrupted"
+        terminated = isinstance(interrupt, stopping.Terminated)
+        how = "terminated" if terminated else "interrupted"
         print(f"asr-kd: {how}; the same command goes on from here", file=sys.stderr)
-        return 128 + (signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT)
+        return stopping.STATUS if terminated else 128 + signal.SIGINT
     except (MemoryError, RuntimeError) as error:
         if not memory.is_shortage(error):
             raise
@@ -82,27 +82,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, as a scheduler or `kill` sends it."""
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Inside, SIGTERM ends the program as Ctrl-C does: workers are ended, and it is said how to go on."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(*_: object) -> None:
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def _run(settings: Sequence[str]) -> None:
     from asr_kd import pipeline
 
@@ -110,6 +89,14 @@ def _run(settings: Sequence[str]) -> None:
         _sweep([setting for setting in settings if setting != "--multirun"])
     else:
         pipeline.run(load(settings))
+
+
+def _job(arguments: Sequence[str]) -> None:
+    from asr_kd import orders
+
+    if len(arguments) != 1:
+        raise AsrKdError("job needs the file of a job, as a launcher writes it")
+    orders.carry_out(Path(arguments[0]))
 
 
 def _preflight(settings: Sequence[str]) -> None:
@@ -232,6 +219,7 @@ VERBS: dict[str, Callable[[Sequence[str]], None]] = {
     "run": _run,
     "preflight": _preflight,
     "sweep": _sweep,
+    "job": _job,
     "status": _status,
     "validate": _validate,
     "export-data": _export_data,
@@ -267,7 +255,11 @@ def load(settings: Sequence[str]) -> Config:
             "signs in quotes inside quotes: 'data.source=\"/data/a=b\"'"
         ) from error
     # base: what a recipe.yaml builds on (`defaults: [base, _self_]`).
-    ConfigStore.instance().store(name="base", node=Config)
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Config)
+    for launcher, launcher_settings in LAUNCHERS.items():
+        store.store(group="launcher", name=launcher, node=launcher_settings)
+    store.store(name="base", node={"defaults": ["schema", {"launcher": "local"}, "_self_"]})
     try:
         with initialize_config_dir(str(folder), version_base="1.3"):
             composed = compose("recipe", overrides)
@@ -277,7 +269,8 @@ def load(settings: Sequence[str]) -> Config:
         raise AsrKdError(f"{folder / 'recipe.yaml'} is no YAML that can be read: {lines}") from error
     except (HydraException, OmegaConfBaseException) as error:
         reason = _reason(error)
-        of_file = "overrid" not in reason  # else the command line is at fault, and the reason quotes it
+        # Else the command line is at fault, and the reason quotes it.
+        of_file = "overrid" not in reason and not reason.startswith("launcher")
         raise AsrKdError(f"{folder / 'recipe.yaml'}: " * of_file + reason) from error
     assert isinstance(config, Config)
     return config
@@ -299,6 +292,8 @@ def recipe_folder(name: str) -> Path:
 
 def _reason(error: Exception) -> str:
     # Hydra wraps what it was told by OmegaConf: the innermost message is the one that names the setting.
+    if "Could not find 'launcher/" in str(error):
+        return f"launcher: choose one of {', '.join(LAUNCHERS)}"
     messages = [str(error)]
     cause = error.__cause__
     while cause is not None:

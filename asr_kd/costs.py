@@ -17,6 +17,7 @@ MEGABYTE = 1_000_000
 NUMPY_PROCESS = 60 * MEGABYTE
 KALDI_PROCESS = 120 * MEGABYTE
 TORCH_PROCESS = 400 * MEGABYTE
+EXPORT_PROCESS = 1_300 * MEGABYTE  # that writes a network as ONNX and reads it again
 EVERY_PROCESS = (NUMPY_PROCESS, KALDI_PROCESS, TORCH_PROCESS)
 
 # Feature extraction, of a second of audio at 16 kHz: samples, padded samples, energies and features.

@@ -8,13 +8,15 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.process import BaseProcess as ParentProcess
+from pathlib import Path
 from threading import Thread
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from asr_kd import memory
 from asr_kd.errors import AsrKdError
@@ -60,6 +62,38 @@ class Cost:
 
 
 LITTLE = Cost()
+OWN_WORKERS = 0
+
+
+class Job(Protocol):
+    """Work that no other of its kind waits for, and that goes on where it was ended; see `launching`.
+
+    Attributes:
+        name: for messages.
+        path: what it makes: an artefact, or a folder of them.
+        cost: of its process.
+        cores: that it computes with; `OWN_WORKERS`: as many as there are, by worker processes of its own.
+        processes: that train together, each on a GPU of its own where there are GPUs.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def path(self) -> Path: ...
+    @property
+    def cost(self) -> Cost: ...
+    @property
+    def cores(self) -> int: ...
+    @property
+    def processes(self) -> int: ...
+
+    def run(self) -> None:
+        """Do the work, or find that it is done."""
+        ...
+
+
+class WorkerDiedError(AsrKdError):
+    """A worker process has died."""
 
 
 def map_processes(
@@ -100,12 +134,14 @@ class WorkerPool:
     ) -> None:
         """Workers start with the first piece of work. See `map_processes` and `Cost` for the arguments."""
         self._lower = lower
-        self._executor = ProcessPoolExecutor(
+        self._make_executor = partial(
+            ProcessPoolExecutor,
             max_workers=workers,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=start_worker,
             initargs=(initializer, initargs),
         )
+        self._executor = self._make_executor()
 
     def __enter__(self) -> "WorkerPool":
         return self
@@ -117,11 +153,13 @@ class WorkerPool:
     def map(
         self, function: Callable[[Item], Result], items: Sequence[Item], description: str
     ) -> Iterator[tuple[int, Result]]:
-        """As `map_processes`, in the pool's processes."""
+        """As `map_processes`, in the pool's processes; when one has died, the next map gets new ones."""
+        futures: dict[Future[Result], int] = {}
         with one_thread_each(), bar(len(items), description) as progress:
-            with explained(description, self._lower):
-                futures = {self._executor.submit(function, item): place for place, item in enumerate(items)}
             try:
+                with explained(description, self._lower):
+                    for place, item in enumerate(items):
+                        futures[self._executor.submit(function, item)] = place
                 for future in as_completed(futures):
                     with explained(description, self._lower):
                         result = future.result()
@@ -129,6 +167,10 @@ class WorkerPool:
                     place = futures.pop(future)
                     yield place, result
                     progress.update()
+            except WorkerDiedError:
+                self._executor.shutdown(cancel_futures=True)
+                self._executor = self._make_executor()
+                raise
             finally:
                 for future in futures:
                     future.cancel()
@@ -139,14 +181,15 @@ def explained(description: str, lower: str) -> Iterator[None]:
     """Inside, the death of a worker and a shortage of memory get a message that says what to do.
 
     Raises:
-        AsrKdError: one of the two.
+        WorkerDiedError: the first.
+        AsrKdError: the second.
     """
     settings = "`workers`" if lower == LITTLE.lower else f"`workers` or `{lower}`"
     try:
         with memory.naming(description, settings):
             yield
     except BrokenProcessPool as error:
-        raise AsrKdError(
+        raise WorkerDiedError(
             f"{description}: a worker process died, most likely for want of memory; "
             f"lower {settings} and run the same command again to go on"
         ) from error

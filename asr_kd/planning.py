@@ -9,9 +9,21 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from asr_kd.errors import AsrKdError
+from asr_kd.jobs import Job
+
+
+class ArtifactJob(Job, Protocol):
+    """A job that makes one artefact.
+
+    Attributes:
+        made_from: its fingerprint.
+    """
+
+    @property
+    def made_from(self) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -22,10 +34,17 @@ class Wanted:
         path: where it belongs.
         made_from: gives its fingerprint as of today; raises `UnsettledError` where something that it is made
             from is still to be made, and AsrKdError where that cannot be used.
+        job: gives what makes it by itself; none: its stage does, in the process that runs it.
     """
 
     path: Path
     made_from: Callable[[], Mapping[str, Any]]
+    job: Callable[[], Job] | None = None
+
+    @classmethod
+    def by(cls, path: Path, job: Callable[[], ArtifactJob]) -> "Wanted":
+        """What a job makes."""
+        return cls(path, lambda: job().made_from, job)
 
 
 class UnsettledError(AsrKdError):

@@ -12,10 +12,19 @@ Item = TypeVar("Item")
 # tqdm's own lock spans processes by a semaphore: an interrupted run would end with a word on its leak.
 tqdm.set_lock(RLock())
 
+_silent = False
+
+
+def be_silent() -> None:
+    """From here on this process shows nothing: another one does the same work and tells of it."""
+    global _silent  # noqa: PLW0603
+    _silent = True
+
 
 def bar(total: int | None, description: str, unit: str = "it") -> "tqdm[Any]":
     """A progress bar with an estimate of the time left; quiet where standard error is not a terminal."""
-    return tqdm(total=total, desc=description, unit=unit, disable=not sys.stderr.isatty(), leave=False)
+    hidden = _silent or not sys.stderr.isatty()
+    return tqdm(total=total, desc=description, unit=unit, disable=hidden, leave=False)
 
 
 def track(items: Iterable[Item], total: int | None, description: str, unit: str = "it") -> Iterator[Item]:
@@ -34,5 +43,7 @@ def clock(seconds: float) -> str:
 
 def say(message: str) -> None:
     """One line about what the program does, on standard output, not torn by a progress bar."""
+    if _silent:
+        return
     tqdm.write(message, file=sys.stdout)
     sys.stdout.flush()

@@ -17,6 +17,9 @@ from asr_kd import artifacts, pipeline
 from asr_kd.config import Config
 from asr_kd.config.stages import stage_settings
 from asr_kd.errors import AsrKdError
+from asr_kd.jobs import LITTLE, OWN_WORKERS, Cost
+from asr_kd.launching import make_launcher
+from asr_kd.launching.order import Order
 from asr_kd.progress import say
 from asr_kd.report import sweep as sweep_report
 from asr_kd.stages.order import STAGES, find_stage
@@ -40,6 +43,43 @@ class Run:
     swept: dict[str, str]
     work: Path
     config: Config
+
+
+@dataclass(frozen=True)
+class RunJob:
+    """A run as a job.
+
+    Attributes:
+        name: for messages.
+        config: all settings, from the first stage on that it differs in.
+        sources: work folders whose artefacts it need not make again.
+        cost: of its process.
+        cores: all that there are, for it has workers of its own.
+        processes: one.
+    """
+
+    name: str
+    config: Config
+    sources: tuple[Path, ...]
+    cost: Cost = LITTLE
+    cores: int = OWN_WORKERS
+    processes: int = 1
+
+    @property
+    def path(self) -> Path:
+        """The work folder."""
+        return Path(self.config.work)
+
+    @property
+    def order(self) -> Order:
+        """What it is where it is carried out by a command of its own."""
+        return Order(self.config, links=tuple(map(str, self.sources)))
+
+    def run(self) -> None:
+        """See `jobs.Job`."""
+        say(f"sweep: {self.name}")
+        link_all(self.sources, self.path)
+        pipeline.run(self.config)
 
 
 def run(arguments: Sequence[str], load: Load) -> Path:
@@ -68,12 +108,25 @@ def run(arguments: Sequence[str], load: Load) -> Path:
     say(f"sweep: {len(runs)} runs in {folder}")
     if find_stage(base.stage, "stage").number <= find_stage(_COMMON_STAGE, "stage").number:
         pipeline.run(replace(base, stop_stage=_COMMON_STAGE))
-    for number, one in enumerate(runs):
-        say(f"sweep: run {number + 1} of {len(runs)}: {one.work.name}")
-        for source in [*(other.work for other in reversed(runs[:number])), Path(base.work)]:
-            link_artifacts(source, one.work)
-        # Each would measure the machine anew.
-        pipeline.run(replace(one.config, stage=first_stage(base, one.config), preflight=False))
+    jobs = [
+        RunJob(
+            f"run {number + 1} of {len(runs)}: {one.work.name}",
+            # Each would measure the machine anew.
+            replace(one.config, stage=first_stage(base, one.config), preflight=False),
+            (*(other.work for other in reversed(runs[:number])), Path(base.work)),
+        )
+        for number, one in enumerate(runs)
+    ]
+    launcher = make_launcher(base)
+    # The first alone: what it makes of what all have in common, such as soft targets, the others need not.
+    failures = []
+    for some in (jobs[:1], jobs[1:]):
+        try:
+            launcher.map(some, "runs", lambda job: job.order)
+        except AsrKdError as error:
+            failures.append(str(error))
+    if failures:
+        raise AsrKdError("; ".join(failures))
     sweep_report.write(folder, [(one.swept, one.work) for one in runs])
     say(f"sweep: {folder / sweep_report.TABLE_FILE}")
     return folder
@@ -135,6 +188,12 @@ def first_stage(base: Config, config: Config) -> str:
         if stage.name == "distill" or stage_settings(config, stage.name) != stage_settings(base, stage.name):
             return stage.name
     raise AssertionError("there is a stage distill")
+
+
+def link_all(sources: Sequence[Path | str], target: Path) -> None:
+    """`link_artifacts` of several folders, the first having precedence."""
+    for source in sources:
+        link_artifacts(Path(source), target)
 
 
 def link_artifacts(source: Path, target: Path) -> None:

@@ -11,7 +11,7 @@ import asr_kd
 ROOT = Path(asr_kd.__file__).parent
 # From the lowest; rooms of one floor do not know each other.
 FLOORS = (
-    {"corpus", "significance"},
+    {"corpus", "launching", "significance"},
     {"features", "lang", "models", "scoring"},
     {"hmm", "specialists"},
     {"distillation"},
@@ -24,6 +24,7 @@ FLOORS = (
     {"preflight"},
     {"pipeline"},
     {"sweep"},
+    {"orders"},
     {"cli"},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

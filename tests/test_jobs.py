@@ -13,7 +13,7 @@ import pytest
 
 from asr_kd import memory
 from asr_kd.errors import AsrKdError
-from asr_kd.jobs import Cost, WorkerPool, map_processes, resolve_workers
+from asr_kd.jobs import Cost, WorkerDiedError, WorkerPool, map_processes, resolve_workers
 from asr_kd.seeding import derive_seed, generator
 
 
@@ -53,6 +53,13 @@ def test_error_of_an_item_reaches_the_caller() -> None:
 def test_killed_worker_is_an_error_with_advice() -> None:
     with pytest.raises(AsrKdError, match="lower `workers`"):
         list(map_processes(die, [1], 1, "work"))
+
+
+def test_after_a_death_a_pool_has_new_workers() -> None:
+    with WorkerPool(1) as pool:
+        with pytest.raises(WorkerDiedError):
+            list(pool.map(die, [1], "deaths"))
+        assert list(pool.map(square, [3], "squares")) == [(0, 9)]
 
 
 def run_out(_: int) -> None:

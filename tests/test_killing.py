@@ -20,13 +20,18 @@ def test_a_killed_stage_goes_on_and_ends_in_the_same_bytes(mini: list[str], stag
     print(f"{stage}: {kills} kills survived, {compared} finished runs compared")
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+# Several processes a training: there are more jobs than workers, and one that is ended must take no other.
+@pytest.mark.parametrize(
+    ("number", "status", "processes"),
+    [(signal.SIGTERM, 143, 1), (signal.SIGINT, 130, 1), (signal.SIGTERM, 143, 2)],
+)
 def test_an_interrupted_run_ends_its_workers_and_says_how_to_go_on(
-    mini: list[str], number: signal.Signals, status: int
+    mini: list[str], number: signal.Signals, status: int, processes: int
 ) -> None:
     work = work_of(mini)
     shutil.rmtree(work / "train")
     long = ["train.optimiser.epochs=10000", "stage=train", "stop_stage=train"]
+    long += [f"train.optimiser.processes={processes}", "workers=2"]
     process = start([*mini, *long])
     try:
         # A worker is in its second epoch.

@@ -95,6 +95,21 @@ def test_runs_share_what_is_there_and_end_in_one_table(
     assert (folder / "sweep.png").stat().st_size > 1000
 
 
+def test_a_run_that_fails_leaves_the_others_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+
+    def run(config: Config) -> None:
+        if config.stop_stage == "distill":
+            tried.append(Path(config.work).name)
+            raise AsrKdError("no room")
+
+    monkeypatch.setattr(pipeline, "run", run)
+    settings = [f"work={tmp_path}", "distill.students.student.temperature=1,2,4"]
+    with pytest.raises(AsrKdError, match=r"run 1 of 3.*no room; 2 of 2 runs failed.*run 3 of 3"):
+        sweep.run(["recipe=mini", "name=t", *settings], load)
+    assert len(tried) == 3
+
+
 def write_run(work: Path, rows: list[dict[str, Any]], wer: dict[str, float]) -> None:
     """What a run leaves behind; its report is of the students that are there at this moment."""
     (work / "distill" / "frames").mkdir(parents=True)

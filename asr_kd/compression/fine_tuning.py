@@ -1,9 +1,9 @@
-"""Pruning in rounds, each followed by training: one compressed network, in a process of its own."""
+"""Pruning in rounds, each followed by training: one compressed network, as a job."""
 
 import json
 import math
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from asr_kd.artifacts import create
 from asr_kd.compression import low_rank, structured
 from asr_kd.compression.magnitude import prune_weights
 from asr_kd.compression.networks import check_compressible, multiply_adds, shape_of
@@ -24,9 +23,10 @@ from asr_kd.models.storage import load_model, save_model
 from asr_kd.progress import say
 from asr_kd.seeding import derive_seed
 from asr_kd.training.data import Context, FrameData, Loader
-from asr_kd.training.jobs import DataSize, run_missing, training_cost
+from asr_kd.training.jobs import DataSize, TrainsModel, carry_out, training_cost
 from asr_kd.training.loop import Trainer
 from asr_kd.training.objectives import Objective
+from asr_kd.training.processes import Group
 
 METHODS = ("structured", "low_rank", "magnitude")
 TARGETS = ("soft", "hard")
@@ -36,7 +36,7 @@ IMPORTANCE_BATCHES, IMPORTANCE_BATCH_FRAMES = 20, 1024
 
 
 @dataclass(frozen=True)
-class CompressionJob:
+class CompressionJob(TrainsModel):
     """One network to prune: everything a worker process needs.
 
     Attributes:
@@ -67,7 +67,7 @@ class CompressionJob:
 
     @property
     def cost(self) -> Cost:
-        """See `training.jobs.Job`."""
+        """See `jobs.Job`."""
         student, data = load_model(self.source), self.data() if self.data else None
         return training_cost(self.optimiser, data, student.parameter_count, student.senones)
 
@@ -75,6 +75,10 @@ class CompressionJob:
     def optimiser(self) -> OptimiserConfig:
         """Of every round."""
         return self.settings.optimiser
+
+    def run(self) -> None:
+        """See `jobs.Job`."""
+        carry_out(self, _prune)
 
 
 def check_settings(name: str, settings: PruneConfig) -> None:
@@ -96,27 +100,25 @@ def share_after(number: int, settings: PruneConfig) -> float:
     return settings.keep + (1.0 - settings.keep) * (1.0 - number / settings.rounds) ** 3
 
 
-def run_jobs(jobs: Sequence[CompressionJob], workers: int) -> None:
-    """Make every network that is not up to date, `workers` threads in all at a time."""
-    run_missing(_run, jobs, workers, "pruning")
-
-
-def _run(job: CompressionJob) -> None:
+def _prune(job: CompressionJob, group: Group) -> None:
     torch.set_num_threads(job.settings.optimiser.threads)
     train, dev = job.open_data()
     original = check_compressible(load_model(job.source), job.name)
     full, source = multiply_adds(original), job.source
     _check_share(job, original, full)
-    with create(job.path, job.made_from) as folder:
+    with group.create(job.path, job.made_from) as folder:
         for number in range(1, job.settings.rounds + 1):
             scratch = folder / f".round-{number}"
             finished = scratch / ".finished"
             if not finished.exists():
                 scratch.mkdir(exist_ok=True)
-                _round(job, number, load_model(source), full, scratch, (train, dev))
-                finished.touch()
+                _round(job, number, load_model(source), full, scratch, (train, dev), group)
+                if group.leads:
+                    finished.touch()
+                group.wait()
             source = scratch
-        _collect(job, source, folder, full)
+        if group.leads:
+            _collect(job, source, folder, full)
 
 
 def _check_share(job: CompressionJob, model: WindowedNetwork, full: int) -> None:
@@ -139,9 +141,10 @@ def _round(
     full: int,
     folder: Path,
     data: tuple[FrameData, FrameData],
+    group: Group,
 ) -> None:
     """Take away, then train; the result lies in `folder`."""
-    device = torch.device(job.device)
+    device = group.device(torch.device(job.device))
     smaller = _shrink(job, model, share_after(number, job.settings), full, data[0]).to(device)
     say(
         f"{job.name}: round {number} of {job.settings.rounds}, "
@@ -152,7 +155,16 @@ def _round(
     seed = derive_seed(job.seed, "round", number)
     name = f"{job.name} round {number}"
     Trainer(
-        smaller, job.objective, *data, job.settings.optimiser, seed, device, folder, name, job.early_stopping
+        smaller,
+        job.objective,
+        *data,
+        job.settings.optimiser,
+        seed,
+        device,
+        folder,
+        name,
+        job.early_stopping,
+        group,
     ).run()
 
 

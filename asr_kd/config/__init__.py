@@ -1,6 +1,7 @@
 """Every setting of a recipe, with its default and its reason. The lowest floor: imports nothing of ours."""
 
 from asr_kd.config.schema import (
+    LAUNCHERS,
     AlignConfig,
     BenchConfig,
     CompressConfig,
@@ -10,6 +11,7 @@ from asr_kd.config.schema import (
     DistillConfig,
     FeatureConfig,
     GmmConfig,
+    LauncherConfig,
     LmConfig,
     MiniConfig,
     OptimiserConfig,
@@ -17,6 +19,7 @@ from asr_kd.config.schema import (
     PruneConfig,
     QuantiseConfig,
     RealignConfig,
+    SlurmConfig,
     SpecialistsConfig,
     StudentConfig,
     TeacherConfig,
@@ -26,6 +29,7 @@ from asr_kd.config.schema import (
 )
 
 __all__ = [
+    "LAUNCHERS",
     "AlignConfig",
     "BenchConfig",
     "CompressConfig",
@@ -35,6 +39,7 @@ __all__ = [
     "DistillConfig",
     "FeatureConfig",
     "GmmConfig",
+    "LauncherConfig",
     "LmConfig",
     "MiniConfig",
     "OptimiserConfig",
@@ -42,6 +47,7 @@ __all__ = [
     "PruneConfig",
     "QuantiseConfig",
     "RealignConfig",
+    "SlurmConfig",
     "SpecialistsConfig",
     "StudentConfig",
     "TeacherConfig",

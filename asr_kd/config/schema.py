@@ -101,6 +101,10 @@ class OptimiserConfig:
     gradient_clip: float = 5.0  # norm
     label_smoothing: float = 0.0
     threads: int = 1  # of a training on a CPU; more help a lone model, and change the last bits of weights
+    # That train one network together, each on its share of every batch (docs/scale.md); on GPUs one a device.
+    # Weights are the same but for rounding
+    processes: int = 1
+    compile: bool = False  # torch.compile: minutes before the first update, on GPUs faster ones from there on
     precision: str = "auto"  # "bf16", "fp32"; auto: bf16 where the processor or GPU computes in it
     shard_megabytes: int = (
         2000  # features held in memory at once; larger corpora are streamed in shuffled shards
@@ -315,6 +319,35 @@ class BenchConfig:
 
 
 @dataclass
+class LauncherConfig:
+    """Where independent jobs run, chosen by `launcher=NAME`; this is `local`: processes of this machine."""
+
+    kind: str = "local"
+
+
+@dataclass
+class SlurmConfig(LauncherConfig):
+    """`launcher=slurm`: every job is one of Slurm's (docs/scale.md); needs the extra `cluster`."""
+
+    kind: str = "slurm"
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    minutes: int = 1440  # a job may run; one that needs more is queued again and goes on where it was
+    requeues: int = 100  # so often
+    cores: int = 4  # of a job with workers of its own; a training asks for its threads times its processes
+    gpus: int = 0  # of every process of a training, and of every other job
+    memory_gigabytes: float = 0.0  # of a job; 0: what the cluster gives
+    at_once: int = 256  # jobs of a kind, running
+    setup: list[str] = field(default_factory=list)  # shell commands before each, e.g. "module load cuda"
+    options: list[str] = field(default_factory=list)  # further ones of sbatch, e.g. "constraint=h100"
+    poll_seconds: float = 5.0  # between looks at the queue and at the logs
+
+
+LAUNCHERS: dict[str, type[LauncherConfig]] = {"local": LauncherConfig, "slurm": SlurmConfig}
+
+
+@dataclass
 class Config:
     """A whole recipe."""
 
@@ -325,6 +358,7 @@ class Config:
     stop_stage: str = "bench"  # last stage
     device: str = "auto"  # "cpu", "cuda", "cuda:1", ...; auto: CUDA where there is one
     workers: int = 0  # processes; 0: one a core
+    launcher: LauncherConfig = field(default_factory=LauncherConfig)  # launcher=local, launcher=slurm
     # Private memory of all processes together, e.g. "4 GB" or "512 MiB": where it has no room for so many
     # workers there are fewer. auto: what machine and container leave, less a tenth
     memory_budget: str = "auto"

@@ -200,6 +200,17 @@ def training_pass(shard: int, definition: HmmDefinition, densities: Densities, s
     return total
 
 
+def one_of_each_pdf(
+    shard: int, definition: HmmDefinition, transform: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """A frame ``(pdfs, dims)`` of every pdf that the shard's alignments have, and these pdfs."""
+    worker = _workers[0]
+    hmm = worker.use(definition)
+    frames, transitions = next(worker.blocks(worker.ranges[shard], transform))
+    pdfs, places = np.unique(hmm.pdf_of_transition[transitions], return_index=True)
+    return frames[places], pdfs
+
+
 def lda_pass(shard: int, definition: HmmDefinition) -> lda_mllt.LdaStatistics:
     """Statistics of spliced cepstra, with the pdfs of the alignments as classes."""
     worker = _workers[0]

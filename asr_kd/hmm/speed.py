@@ -12,11 +12,12 @@ import numpy as np
 from asr_kd.config.schema import GmmConfig
 from asr_kd.corpus.lexicon import Lexicon
 from asr_kd.frames import FrameIndex
-from asr_kd.hmm import gmm_training, schedule, shards, tree_statistics
+from asr_kd.hmm import gmm_training, lda_mllt, schedule, shards, tree_statistics
 from asr_kd.hmm.alignment import AlignmentSettings
 from asr_kd.hmm.corpus import Corpus
 from asr_kd.hmm.definition import HmmDefinition
 from asr_kd.hmm.densities import Densities
+from asr_kd.hmm.gmm import DiagonalGmms
 from asr_kd.hmm.phones import PhoneTable
 from asr_kd.hmm.questions import cluster_questions
 from asr_kd.hmm.topology import PHONE_STATES
@@ -30,15 +31,18 @@ Result = TypeVar("Result")
 START, GRAPHS, TREE, LDA, MLLT = "first graphs", "triphone graphs", "tree statistics", "LDA", "MLLT"
 MONOPHONE_PASS, MONOPHONE_ALIGNMENT = "monophone pass", "monophone alignment"
 TRIPHONE_PASS, TRIPHONE_ALIGNMENT = "triphone pass", "triphone alignment"
+# Of every shard, for each pdf in it: however few frames it has there.
+PDF, MLLT_PDF = "triphone pdf", "MLLT pdf"
 GAUSSIAN = "Gaussian"  # a frame and Gaussian
+_STATE_FRAMES = 6  # that speech stays in a state
 _WARMING_PASSES = 2  # so that states differ, as they soon do
 # Mixtures have, over all passes of a training, this share of the Gaussians that they end with.
 _MEAN_SHARE = 1 - schedule.GROWING_SHARE / 2
 _KEPT_BYTES = 1_000_000_000  # graphs and features of the sample, as those of shards are kept
 
 
-def count_passes(config: GmmConfig, frames: int) -> dict[str, float]:
-    """The units of work of a training on so many frames, see `measure_passes`; of all processes."""
+def count_passes(config: GmmConfig, frames: int, shards: int = 1) -> dict[str, float]:
+    """The units of work of a training on so many frames in some shards, see `measure_passes`."""
     first, second, third = (
         schedule.monophones(config, frames),
         schedule.triphones(config),
@@ -57,7 +61,9 @@ def count_passes(config: GmmConfig, frames: int) -> dict[str, float]:
         LDA: models - 1,
         MLLT: third.turns * (models - 1),
     }
-    return {name: count * frames for name, count in counts.items()}
+    pdfs = shards * _distinct(config.leaves, frames / shards / _STATE_FRAMES)
+    calls = {PDF: counts[TRIPHONE_PASS] * pdfs, MLLT_PDF: counts[MLLT] * pdfs}
+    return {name: count * frames for name, count in counts.items()} | calls
 
 
 def measure_passes(
@@ -136,7 +142,11 @@ class _Sample:
         size = config.gaussians / config.leaves
         self._time_pass(TRIPHONE_PASS, TRIPHONE_ALIGNMENT, definition, densities, size, max(1.0, more))
         self._timed(LDA, shards.lda_pass, definition)
-        self._timed(MLLT, shards.mllt_pass, definition, _grown(densities, size))
+        grown = _grown(densities, size)
+        self._timed(MLLT, shards.mllt_pass, definition, grown)
+        some = shards.one_of_each_pdf(0, definition, densities.transform)
+        self._time_pdf(PDF, TRIPHONE_PASS, gmm_training.accumulate, grown.gmms, *some)
+        self._time_pdf(MLLT_PDF, MLLT, lda_mllt.MlltStatistics.of, grown.gmms, *some)
         started = perf_counter()
         sample = np.zeros((1000, densities.gmms.dims), np.float32)
         densities.gmms.log_likelihoods(sample)
@@ -155,6 +165,17 @@ class _Sample:
         """Time a pass and an alignment with mixtures that end with `size` Gaussians, `more` pdfs in view."""
         self._timed(training, shards.training_pass, definition, _grown(densities, size), 1)
         self._timed(alignment, shards.align_pass, definition, _grown(densities, size * more), 1)
+
+    def _time_pdf(
+        self, name: str, pass_name: str, function: Callable[..., object], gmms: DiagonalGmms,
+        frames: np.ndarray, pdfs: np.ndarray,
+    ) -> None:  # fmt: skip
+        """Time statistics of a frame a pdf, and take it out of the pass."""
+        started = perf_counter()
+        function(gmms, frames, pdfs)
+        seconds = perf_counter() - started
+        self._found[name] = seconds / len(pdfs)
+        self._found[pass_name] = max(0.0, self._found[pass_name] - seconds / self._frames)
 
     def _timed(self, name: str, function: Callable[..., Result], *arguments: object) -> Result:
         started = perf_counter()

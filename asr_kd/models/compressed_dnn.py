@@ -8,6 +8,7 @@ from torch import nn
 
 from asr_kd.models.base import MOST_CONTEXT, MOST_LAYERS, ModelSettings
 from asr_kd.models.dnn import WindowedNetwork
+from asr_kd.models.normalisation import BatchNorm
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class CompressedDnn(WindowedNetwork):
                 layers[f"factor{layer}"] = nn.Linear(width, rank, bias=False)
             layers[f"linear{layer}"] = nn.Linear(rank or width, units, bias=not settings.batch_norm)
             if settings.batch_norm:
-                layers[f"norm{layer}"] = nn.BatchNorm1d(units)
+                layers[f"norm{layer}"] = BatchNorm(units)
             layers[f"relu{layer}"] = nn.ReLU()
             width = units
         rank = settings.ranks[-1]

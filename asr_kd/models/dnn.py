@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from asr_kd.models.base import MOST_CONTEXT, MOST_LAYERS, AcousticModel, ModelSettings
 from asr_kd.models.dropout import Dropout
+from asr_kd.models.normalisation import BatchNorm
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Dnn(WindowedNetwork):
             # Batch normalisation subtracts the mean, and any bias with it.
             layers[f"linear{layer}"] = nn.Linear(width, settings.hidden_units, bias=not settings.batch_norm)
             if settings.batch_norm:
-                layers[f"norm{layer}"] = nn.BatchNorm1d(settings.hidden_units)
+                layers[f"norm{layer}"] = BatchNorm(settings.hidden_units)
             layers[f"relu{layer}"] = nn.ReLU()
             layers[f"dropout{layer}"] = Dropout(settings.dropout)
             width = settings.hidden_units

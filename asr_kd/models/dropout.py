@@ -47,16 +47,22 @@ class Dropout(nn.Module):
             return units
         if units.device.type != "cpu":
             return functional.dropout(units, self.probability)
-        first, rows = _part.get() or (0, len(units))
-        row = units[0].numel()
-        count = rows * row
-        bank = _mask_bank(self.probability, units.dtype, 1 << (BANK_FACTOR * count - 1).bit_length())
-        start = int(torch.randint(len(bank) - count + 1, ())) + first * row
-        return units * bank[start : start + units.numel()].view(units.shape)
+        return units * _mask(units, self.probability)
 
     def extra_repr(self) -> str:
         """What `print(model)` shows."""
         return f"probability={self.probability}"
+
+
+@torch.compiler.disable  # which would not see the bank and the place that are looked up here
+def _mask(units: Tensor, probability: float) -> Tensor:
+    """A slice of the bank in the shape of `units`."""
+    first, rows = _part.get() or (0, len(units))
+    row = units[0].numel()
+    count = rows * row
+    bank = _mask_bank(probability, units.dtype, 1 << (BANK_FACTOR * count - 1).bit_length())
+    start = int(torch.randint(len(bank) - count + 1, ())) + first * row
+    return bank[start : start + units.numel()].view(units.shape)
 
 
 @lru_cache(maxsize=4)

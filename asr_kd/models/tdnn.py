@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from asr_kd.models.base import MOST_CONTEXT, MOST_LAYERS, AcousticModel, ModelSettings
 from asr_kd.models.dropout import Dropout
+from asr_kd.models.normalisation import BatchNorm
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class DilatedConvolution(nn.Module):
         return output
 
 
-class FrameNorm(nn.BatchNorm1d):
+class FrameNorm(BatchNorm):
     """Batch normalisation of each channel over all frames of ``(batch, time, channels)``."""
 
     def forward(self, frames: Tensor) -> Tensor:

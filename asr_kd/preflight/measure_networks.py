@@ -98,9 +98,11 @@ def measure_training(training: Training) -> Found:
     data = synthetic_data(network.senones, network.dims, training.top_k, training.rank)
     if not training.soft:
         data = replace(data, targets={"labels": data.targets["labels"]})
+    # Compiling takes minutes, and what it is good for shows on GPUs.
+    optimiser = replace(training.optimiser, compile=False, processes=1)
     with TemporaryDirectory() as folder:
         trainer = Trainer(
-            network.build(), training.objective(), data, data, training.optimiser, 0,
+            network.build(), training.objective(), data, data, optimiser, 0,
             torch.device(network.device), Path(folder), network.unit,
         )  # fmt: skip
         trainer.model.train()

@@ -158,11 +158,15 @@ def plan_compress(scene: Scene, plan: Plan) -> None:
             trainings.add_pruned(name, frames, settings, student)
             plan.write("compress", work / name, _network_bytes(scene, student, settings.keep))
     trainings.finish()
-    for name, quantised in sorted(config.compress.int8.items()):
-        if scene.lacks(work / name):
-            plan.steps.append(Step("compress", name, ({EXPORT: 1.0},)))
-            keep, student = find_network(scene, quantised.network)
-            plan.write("compress", work / name, _network_bytes(scene, student, keep) // 4)
+    waiting = {name: one for name, one in config.compress.int8.items() if scene.lacks(work / name)}
+    if waiting:
+        slots = min(len(waiting), scene.processes(costs.EXPORT_PROCESS))
+        jobs = ({EXPORT: 1.0},) * len(waiting)
+        data = costs.EXPORT_PROCESS - costs.TORCH_PROCESS
+        plan.steps.append(Step("compress", "8-bit networks", jobs, slots, TORCH, data))
+    for name, quantised in waiting.items():
+        keep, student = find_network(scene, quantised.network)
+        plan.write("compress", work / name, _network_bytes(scene, student, keep) // 4)
 
 
 def find_network(scene: Scene, name: str) -> tuple[float, StudentConfig]:

@@ -26,6 +26,9 @@ _SAMPLE_SECONDS = 120.0  # of the training part, for measurements
 # Memory of a frame that a worker keeps of what it would have to make again: features and transcript graphs.
 _KEPT_BYTES_A_FRAME = 400
 _ARPA_BYTES = 40  # of an n-gram
+# A training takes so much more than its passes on a sample: what the main process does between them, and
+# that a corpus does not fit the processor's caches. Of two corpora.
+_BEYOND_PASSES = 1.25
 # Alignment with the scores of a network has none of Gaussians to compute.
 _SEARCH_SHARE = 0.5
 
@@ -100,7 +103,8 @@ def _plan_model(scene: Scene, plan: Plan) -> None:
     shards = max(1, min(frames // SHARD_FRAMES, MAX_SHARDS))
     slots = min(shards, scene.processes(costs.alignment_memory(BLOCK_FRAMES)))
     need_passes(scene, plan)
-    jobs = divided(count_passes(gmm, frames), slots)
+    passes = count_passes(gmm, frames, shards)
+    jobs = divided({name: _BEYOND_PASSES * count for name, count in passes.items()}, slots)
     kept = _KEPT_BYTES_A_FRAME * frames // slots
     plan.steps.append(Step("align", "alignment model", jobs, slots, KALDI, kept))
     # Means and variances in float64, of every shard and pass; mixtures grow on the way.

@@ -113,7 +113,9 @@ class Trainings:
         model = named_settings(self._scene.config.models, name, setting)
         unit = self._unit(name, model, optimiser, soft)
         dev = scoring(self._scene, self._plan, name, setting, self._scene.sizes.frames("dev"))
-        epochs = {key: amount * optimiser.epochs for key, amount in {unit: frames, **dev}.items()}
+        # Processes that train together are taken to share the work without loss.
+        work = {unit: frames, **dev}
+        epochs = {key: amount * optimiser.epochs / optimiser.processes for key, amount in work.items()}
         self._add(epochs | {TRAINING: 1.0}, frames, optimiser, soft)
         self._count(parameters(self._scene, model), optimiser)
 
@@ -159,7 +161,8 @@ class Trainings:
         """Note what a network of so many parameters takes beside what is measured."""
         senones = self._scene.sizes.senones
         private = costs.training_memory(self._data, parameters, optimiser.batch_frames, senones)
-        self._private, self._threads = max(self._private, private), max(self._threads, optimiser.threads)
+        self._private = max(self._private, optimiser.processes * private)
+        self._threads = max(self._threads, optimiser.threads * optimiser.processes)
         scratch = self._scene.workers * parameters * costs.CHECKPOINT_BYTES_A_PARAMETER
         self._plan.need_scratch(self._stage, scratch)
 

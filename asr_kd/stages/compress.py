@@ -3,20 +3,22 @@
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from asr_kd.artifacts import Artifact, create, find, fingerprint
 from asr_kd.compression.export import compare, export_checked
-from asr_kd.compression.fine_tuning import CompressionJob, check_settings, run_jobs
+from asr_kd.compression.fine_tuning import CompressionJob, check_settings
 from asr_kd.compression.quantise import check_method, quantise
 from asr_kd.config import Config, PruneConfig, QuantiseConfig
+from asr_kd.costs import EXPORT_PROCESS
 from asr_kd.decoding.network import NETWORK_FILE, OnnxNetwork
 from asr_kd.decoding.systems import network_folder
 from asr_kd.errors import AsrKdError
-from asr_kd.jobs import resolve_workers
+from asr_kd.jobs import Cost
+from asr_kd.launching import make_launcher
 from asr_kd.layout import student_folder
 from asr_kd.models.devices import resolve_device
 from asr_kd.models.storage import load_model
@@ -27,24 +29,21 @@ from asr_kd.stages import distill
 from asr_kd.stages.train import data_artifacts, dev_features, open_labelled
 from asr_kd.stages.transfer import data_size, training_parts
 from asr_kd.training.data import FrameData
-from asr_kd.training.jobs import optimiser_fingerprint
+from asr_kd.training.jobs import optimiser_fingerprint, run_missing
 from asr_kd.training.objectives import DistillationObjective, HardObjective, Objective
 
 CHECK_UTTERANCES = 50  # of dev: what exports are compared on and scales are calibrated with
 AGREEMENT_FILE = "export.json"
+_EXPORT_COST = Cost(EXPORT_PROCESS)
 
 
 def plan(config: Config, work: Path) -> Iterator[Wanted]:
     """What the stage makes, see `planning`."""
     _check(config, work)
     for name, pruned in sorted(config.compress.pruned.items()):
-        yield Wanted(work / "compress" / name, partial(_pruned_made_from, config, work, name, pruned))
-    for name, quantised in sorted(config.compress.int8.items()):
-        yield Wanted(work / "compress" / name, partial(_int8_made_from, config, work, name, quantised))
-
-
-def _pruned_made_from(config: Config, work: Path, name: str, settings: PruneConfig) -> Mapping[str, Any]:
-    return _job(config, work, name, settings).made_from
+        yield Wanted.by(work / "compress" / name, partial(_job, config, work, name, pruned))
+    for name in sorted(config.compress.int8):
+        yield Wanted.by(work / "compress" / name, partial(_Int8Job, config, work, name))
 
 
 def run(config: Config, work: Path) -> None:
@@ -59,9 +58,9 @@ def run(config: Config, work: Path) -> None:
         return
     _check(config, work)
     jobs = [_job(config, work, name, pruned) for name, pruned in sorted(settings.pruned.items())]
-    run_jobs(jobs, resolve_workers(config.workers))
-    for name, quantised in sorted(settings.int8.items()):
-        _quantise(config, work, name, quantised)
+    launcher = make_launcher(config)
+    run_missing(jobs, launcher, "pruned networks")
+    run_missing([_Int8Job(config, work, name) for name in sorted(settings.int8)], launcher, "8-bit networks")
 
 
 def _check(config: Config, work: Path) -> None:
@@ -122,19 +121,54 @@ def _open_hard(work: Path) -> tuple[FrameData, FrameData]:
     return open_labelled(work, "train"), open_labelled(work, "dev")
 
 
-def _int8_made_from(config: Config, work: Path, name: str, settings: QuantiseConfig) -> Mapping[str, Any]:
-    network = Artifact(_source(config, work, name, settings))
-    inputs = {"network": network, "dev": Artifact(work / "features" / "dev")}
-    return fingerprint("int8 network", asdict(settings), inputs)
+@dataclass(frozen=True)
+class _Int8Job:
+    """A network to quantise: a job because what writes ONNX files keeps a gigabyte of memory.
+
+    Attributes:
+        config: of the recipe.
+        work: its folder.
+        name: of the result.
+        cost: of its process.
+        cores: that it computes with.
+        processes: one.
+    """
+
+    config: Config
+    work: Path
+    name: str
+    cost: Cost = _EXPORT_COST
+    cores: int = 1
+    processes: int = 1
+
+    @property
+    def settings(self) -> QuantiseConfig:
+        """Of the recipe."""
+        return self.config.compress.int8[self.name]
+
+    @property
+    def path(self) -> Path:
+        """The artefact."""
+        return self.work / "compress" / self.name
+
+    @property
+    def made_from(self) -> Mapping[str, Any]:
+        """Its fingerprint."""
+        network = Artifact(_source(self.config, self.work, self.name, self.settings))
+        inputs = {"network": network, "dev": Artifact(self.work / "features" / "dev")}
+        return fingerprint("int8 network", asdict(self.settings), inputs)
+
+    def run(self) -> None:
+        """See `jobs.Job`."""
+        if find(self.path, self.made_from) is None:
+            _quantise(self)
 
 
-def _quantise(config: Config, work: Path, name: str, settings: QuantiseConfig) -> None:
-    path, made_from = work / "compress" / name, _int8_made_from(config, work, name, settings)
-    if find(path, made_from) is not None:
-        say(f"{name}: up to date")
-        return
-    model, features = load_model(_source(config, work, name, settings)), dev_features(work, CHECK_UTTERANCES)
-    with create(path, made_from) as folder:
+def _quantise(job: _Int8Job) -> None:
+    name, settings = job.name, job.settings
+    model = load_model(_source(job.config, job.work, name, settings))
+    features = dev_features(job.work, CHECK_UTTERANCES)
+    with create(job.path, job.made_from) as folder:
         whole = folder / ".float32.onnx"
         exported = export_checked(model, whole, features)
         quantise(whole, folder / NETWORK_FILE, settings.method, features)

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from itertools import zip_longest
@@ -20,7 +20,8 @@ from asr_kd.decoding.search import Hypothesis, SearchSettings
 from asr_kd.decoding.systems import System, recipe_systems
 from asr_kd.decoding.tuning import Tuning, tune, tuning_part
 from asr_kd.frames import FrameIndex
-from asr_kd.jobs import Cost, WorkerPool, resolve_workers
+from asr_kd.jobs import LITTLE, OWN_WORKERS, Cost, WorkerPool, resolve_workers
+from asr_kd.launching import make_launcher
 from asr_kd.models.devices import resolve_device
 from asr_kd.models.storage import stored_bytes
 from asr_kd.planning import Wanted
@@ -39,36 +40,92 @@ def plan(config: Config, work: Path) -> Iterator[Wanted]:
         return
     for system in recipe_systems(config, work):
         for lm in config.lms:
-            yield Wanted(_folder(work, lm, system), partial(_made_from, config, work, system, lm))
+            made_from = partial(_made_from, config, work, system, lm)
+            yield Wanted(_folder(work, lm, system), made_from, partial(_SystemJob, config, work, system))
 
 
 def run(config: Config, work: Path) -> None:
-    """Write ``decode/<lm>/<system>`` for every system of the recipe.
+    """Write ``decode/<lm>/<system>`` for every system of the recipe, each system a job.
 
     Raises:
         AsrKdError: an earlier stage has not finished, or models, labels and graphs do not fit each other.
     """
     given_frames.refuse_decoding(config)
     # All systems are looked at before the first is decoded: what is missing shows at once.
-    todo = [(system, _stale(config, work, system)) for system in recipe_systems(config, work)]
-    for left in (work / "decode").glob(".*.scores"):  # by a run that was killed
-        shutil.rmtree(left)
-    # One pool for all systems: workers load torch and the graphs once.
-    workers = resolve_workers(config.workers)
-    if waiting := [system for system, stale in todo if stale]:
-        workers = _cost(config, work, waiting).affordable(workers, "decoding")
-    with WorkerPool(workers) as pool:
-        graphs = {lm: _Graph(lm, work / "align" / f"graph-{lm}", pool) for lm in config.lms}
-        for system, stale in todo:
-            if not stale:
-                say(f"decode/*/{system.name}: up to date")
-                continue
-            scores = _score(config, work, system, pool)
+    systems = recipe_systems(config, work)
+    waiting = [system for system in systems if _stale(config, work, system)]
+    for system in systems:
+        if system not in waiting:
+            say(f"decode/*/{system.name}: up to date")
+            shutil.rmtree(_scores_folder(work, system), ignore_errors=True)  # of a run that was killed
+    if not waiting:
+        return
+    # One pool for all systems that are decoded here: workers load torch and the graphs once.
+    with _tools(config, work, waiting) as tools:
+        jobs = [_SystemJob(config, work, system, tools) for system in waiting]
+        make_launcher(config).map(jobs, "systems")
+
+
+@dataclass(frozen=True)
+class _SystemJob:
+    """A system to decode with every language model that it is not up to date for.
+
+    Attributes:
+        config: of the recipe.
+        work: its folder.
+        system: to decode.
+        tools: workers and graphs; none: it gets some of its own.
+        cost: of the process that has the workers.
+        cores: all that there are.
+        processes: one.
+    """
+
+    config: Config
+    work: Path
+    system: System
+    tools: "_Tools | None" = None
+    cost: Cost = LITTLE
+    cores: int = OWN_WORKERS
+    processes: int = 1
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return self.system.name
+
+    @property
+    def path(self) -> Path:
+        """One of its decodings."""
+        return _folder(self.work, next(iter(self.config.lms)), self.system)
+
+    def run(self) -> None:
+        """See `jobs.Job`."""
+        config, work, system = self.config, self.work, self.system
+        stale = _stale(config, work, system)
+        shutil.rmtree(_scores_folder(work, system), ignore_errors=True)  # of a run that was killed
+        with nullcontext(self.tools) if self.tools else _tools(config, work, [system]) as tools:
+            scores = _score(config, work, system, tools.pool)
             for lm, made_from in stale.items():
                 with artifacts.create(_folder(work, lm, system), made_from) as folder:
-                    _Decoding(config, work, system, graphs[lm], scores, pool).write(folder)
-            # Large and soon made again: they live no longer than their system's decodings.
-            shutil.rmtree(scores.folder)
+                    _Decoding(config, work, system, tools.graphs[lm], scores, tools.pool).write(folder)
+        # Large and soon made again: they live no longer than their system's decodings.
+        shutil.rmtree(scores.folder)
+
+
+@dataclass(frozen=True)
+class _Tools:
+    """Worker processes, and the graphs that they search, by language model."""
+
+    pool: WorkerPool
+    graphs: dict[str, "_Graph"]
+
+
+@contextmanager
+def _tools(config: Config, work: Path, systems: Sequence[System]) -> Iterator[_Tools]:
+    """As many workers as there is memory for with any of some systems."""
+    workers = _cost(config, work, systems).affordable(resolve_workers(config.workers), "decoding")
+    with WorkerPool(workers) as pool:
+        yield _Tools(pool, {lm: _Graph(lm, work / "align" / f"graph-{lm}", pool) for lm in config.lms})
 
 
 def _cost(config: Config, work: Path, systems: Sequence[System]) -> Cost:
@@ -114,6 +171,10 @@ class _Scores:
     quality: dict[str, PartQuality]
 
 
+def _scores_folder(work: Path, system: System) -> Path:
+    return work / "decode" / f".{system.name}.scores"
+
+
 def _folder(work: Path, lm: str, system: System) -> Path:
     return work / "decode" / lm / system.name
 
@@ -143,7 +204,7 @@ def _made_from(config: Config, work: Path, system: System, lm: str) -> dict[str,
 
 
 def _score(config: Config, work: Path, system: System, pool: WorkerPool) -> _Scores:
-    folder = work / "decode" / f".{system.name}.scores"
+    folder = _scores_folder(work, system)
     folder.mkdir(parents=True, exist_ok=True)
     labels, device = work / "align" / "labels", resolve_device(config.device)
     parameters = load_scorer(system, labels, "cpu").parameter_count

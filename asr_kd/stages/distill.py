@@ -15,7 +15,7 @@ from asr_kd.distillation.tails import TailShape
 from asr_kd.distillation.teachers import Teachers, specialist_teachers, teacher_models
 from asr_kd.distillation.weights import make_weights, weights_folder, weights_made_from
 from asr_kd.errors import AsrKdError
-from asr_kd.jobs import resolve_workers
+from asr_kd.launching import make_launcher
 from asr_kd.layout import (
     TAIL,
     TARGETS,
@@ -47,7 +47,7 @@ from asr_kd.stages.transfer import (
     with_targets,
 )
 from asr_kd.training.data import FrameData
-from asr_kd.training.jobs import TrainingJob, optimiser_fingerprint, run_jobs
+from asr_kd.training.jobs import TrainingJob, optimiser_fingerprint, run_missing
 from asr_kd.training.objectives import DistillationObjective
 
 RESERVED = (TARGETS, TAIL, FRAMES, "weights")
@@ -71,7 +71,7 @@ def plan(config: Config, work: Path) -> Iterator[Wanted]:
         for place, part in enumerate(parts if student.soft_weight > 0 else []):
             path = targets_folder(work, part, student.teachers)
             yield Wanted(path, partial(_targets_made_from, config, work, student, place))
-        yield Wanted(student_folder(work, name), partial(_student_made_from, config, work, name))
+        yield Wanted.by(student_folder(work, name), partial(student_job, config, work, name))
     yield from frame_quality.plan(config, work, lambda: make_teachers(config, work).teachers)
 
 
@@ -91,10 +91,6 @@ def _targets_made_from(config: Config, work: Path, student: StudentConfig, place
     return _store(config, work, _teachers_of(config, work, student), part).made_from
 
 
-def _student_made_from(config: Config, work: Path, name: str) -> Mapping[str, Any]:
-    return student_job(config, work, name).made_from
-
-
 def run(config: Config, work: Path) -> None:
     """Write the soft targets that the students of `distill.students` need, the students, and ``frames/``."""
     if not config.distill.students:
@@ -110,7 +106,7 @@ def run(config: Config, work: Path) -> None:
         _student(config, work, name, teachers[student.teachers], stores)
         for name, student in sorted(config.distill.students.items())
     ]
-    run_jobs(jobs, resolve_workers(config.workers), "students")
+    run_missing(jobs, make_launcher(config), "students")
     frame_quality.run(config, work, ensemble.teachers)
 
 

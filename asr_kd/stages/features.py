@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from asr_kd.corpus.manifest import Utterance, read_manifest
 from asr_kd.errors import AsrKdError
 from asr_kd.features.extract import Extraction, extract
 from asr_kd.features.store import Part
-from asr_kd.jobs import resolve_workers
+from asr_kd.jobs import LITTLE, OWN_WORKERS, Cost, resolve_workers
+from asr_kd.launching import make_launcher
 from asr_kd.planning import Wanted
 from asr_kd.progress import say
 from asr_kd.stages import given_frames
@@ -29,7 +30,8 @@ def plan(config: Config, work: Path) -> Iterator[Wanted]:
         return
     data = artifacts.Artifact(work / "data")
     for part in PARTS:
-        yield Wanted(work / "features" / part, partial(_made_from, config, data, part))
+        made_from = partial(_made_from, config, data, part)
+        yield Wanted(work / "features" / part, made_from, partial(_FeaturesJob, config, work))
 
 
 def run(config: Config, work: Path) -> None:
@@ -41,22 +43,64 @@ def run(config: Config, work: Path) -> None:
     if given_frames.is_given(config):
         say("features: the corpus gives them")
         return
-    data = artifacts.Artifact(work / "data")
-    stale = {}
+    stale = _stale(config, work)
     for part in PARTS:
-        made_from = _made_from(config, data, part)
-        if artifacts.find(work / "features" / part, made_from) is None:
-            stale[part] = made_from
-        else:
+        if part not in stale:
             say(f"features/{part}: up to date")
+    if stale:
+        make_launcher(config).map([_FeaturesJob(config, work)], "features")
+
+
+@dataclass(frozen=True)
+class _FeaturesJob:
+    """All parts that are not up to date, at once, so that workers are started once.
+
+    Attributes:
+        config: of the recipe.
+        work: its folder.
+        name: for messages.
+        cost: of the process that has the workers.
+        cores: all that there are.
+        processes: one.
+    """
+
+    config: Config
+    work: Path
+    name: str = "features"
+    cost: Cost = LITTLE
+    cores: int = OWN_WORKERS
+    processes: int = 1
+
+    @property
+    def path(self) -> Path:
+        """One of the parts."""
+        return self.work / "features" / PARTS[0]
+
+    def run(self) -> None:
+        """See `jobs.Job`."""
+        _extract(self.config, self.work, _stale(self.config, self.work))
+
+
+def _stale(config: Config, work: Path) -> dict[str, dict[str, Any]]:
+    """What the parts that are not up to date are to be made from."""
+    data = artifacts.Artifact(work / "data")
+    wanted = {part: _made_from(config, data, part) for part in PARTS}
+    return {
+        part: made_from
+        for part, made_from in wanted.items()
+        if artifacts.find(work / "features" / part, made_from) is None
+    }
+
+
+def _extract(config: Config, work: Path, stale: dict[str, dict[str, Any]]) -> None:
     if not stale:
         return
+    data = artifacts.Artifact(work / "data")
     extraction = Extraction(
         config.features, config.data.sample_rate, config.data.resample, config.device, config.seed
     )
     started = time.perf_counter()
     with ExitStack() as stack:
-        # All parts at once, so that workers are started once.
         utterances = {}
         for part, made_from in stale.items():
             folder = stack.enter_context(artifacts.create(work / "features" / part, made_from))

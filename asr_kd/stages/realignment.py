@@ -24,6 +24,7 @@ from asr_kd.frames import FrameIndex, create_frames, open_frames
 from asr_kd.hmm import GmmHmm
 from asr_kd.hmm.labels import BLOCK_FRAMES, senone_priors
 from asr_kd.jobs import resolve_workers
+from asr_kd.launching import make_launcher
 from asr_kd.models.devices import resolve_device, resolve_precision
 from asr_kd.models.inference import log_posteriors
 from asr_kd.models.registry import named_settings
@@ -34,7 +35,7 @@ from asr_kd.seeding import derive_seed
 from asr_kd.stages.train import open_labelled
 from asr_kd.stages.transfer import TransferPart, data_size
 from asr_kd.training.data import FrameData
-from asr_kd.training.jobs import TrainingJob, optimiser_fingerprint, run_jobs
+from asr_kd.training.jobs import TrainingJob, optimiser_fingerprint, run_missing
 from asr_kd.training.objectives import HardObjective
 
 PARTS = ("train", "dev", "test")
@@ -88,8 +89,11 @@ def plan_round(
     """What a round makes, see `planning` and `run_round`."""
     before, path = (labels_folder(work, place, config.align.realign.rounds) for place in (number - 1, number))
     network = Artifact(work / "align" / f"network-round-{number}")
-    job = partial(_network_job, config, work, number, before, senones=0)
-    yield Wanted(network.path, lambda: job().made_from)
+    # How many senones there are is known once there is a model, and what the job is made from without.
+    job = partial(_network_job, config, work, number, before)
+    yield Wanted(
+        network.path, lambda: job(senones=0).made_from, lambda: job(senones=GmmHmm.load(model.path).senones)
+    )
     yield Wanted(path, lambda: _made_from(config, model, network, before, inputs()))
 
 
@@ -114,7 +118,7 @@ def run_round(config: Config, work: Path, model: Artifact, number: int, inputs: 
     before, path = (labels_folder(work, place, rounds) for place in (number - 1, number))
     gmm = GmmHmm.load(model.path)
     job = _network_job(config, work, number, before, gmm.senones)
-    run_jobs([job], resolve_workers(config.workers), "realignment")
+    run_missing([job], make_launcher(config), "realignment networks")
     network = Artifact(job.path)
     made_from = _made_from(config, model, network, before, inputs)
     if find(path, made_from) is not None:

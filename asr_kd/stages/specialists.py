@@ -17,6 +17,7 @@ from asr_kd.hmm.definition import HmmDefinition
 from asr_kd.hmm.labels import count_labels
 from asr_kd.hmm.senone_names import senone_names
 from asr_kd.jobs import map_processes, resolve_workers
+from asr_kd.launching import make_launcher
 from asr_kd.layout import (
     TRAIN,
     generalist_folder,
@@ -36,8 +37,8 @@ from asr_kd.specialists.statistics import posterior_moments
 from asr_kd.stages.targets import Store
 from asr_kd.stages.transfer import TransferPart, data_size, open_parts, with_targets
 from asr_kd.training.data import FrameData
-from asr_kd.training.jobs import optimiser_fingerprint
-from asr_kd.training.specialists import SpecialistJob, run_specialists
+from asr_kd.training.jobs import optimiser_fingerprint, run_missing
+from asr_kd.training.specialists import SpecialistJob
 
 _KEPT = 20  # senones of the generalist's soft targets that are kept of a frame
 _COVARIANCE_FILE = ".covariance.npy"
@@ -65,13 +66,13 @@ def plan(
     for place, name in enumerate(names if settings.soft_rest else []):
         yield Wanted(_targets_folder(work, name), lambda place=place: stores()[place].made_from)  # type: ignore[misc]
 
-    def made_from(number: int) -> Mapping[str, Any]:
+    def job(number: int) -> SpecialistJob:
         taught = _taught(stores()) or parts()
-        return _job(config, work, number, SpecialistSets.read(path), taught, open_dev, inputs).made_from
+        return _job(config, work, number, SpecialistSets.read(path), taught, open_dev, inputs)
 
     check_settled(path)  # the sets say how many specialists there are
     for number in range(len(SpecialistSets.read(path).sets)):
-        yield Wanted(specialist_folder(work, number), partial(made_from, number))
+        yield Wanted.by(specialist_folder(work, number), partial(job, number))
 
 
 def run(
@@ -102,7 +103,7 @@ def run(
         store.make()
     taught = _taught(stores) or parts
     jobs = [_job(config, work, number, sets, taught, open_dev, inputs) for number in range(len(sets.sets))]
-    run_specialists(jobs, resolve_workers(config.workers))
+    run_missing(jobs, make_launcher(config), "specialists")
 
 
 def _check(config: Config, work: Path) -> None:

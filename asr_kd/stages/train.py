@@ -1,10 +1,9 @@
 """Stage 3, train: the members of the ensemble, then specialists."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from asr_kd.config import Config, TransferConfig
 from asr_kd.errors import AsrKdError
 from asr_kd.features.store import open_part
 from asr_kd.frames import FrameIndex, open_frames
-from asr_kd.jobs import resolve_workers
+from asr_kd.launching import make_launcher
 from asr_kd.layout import member_folders
 from asr_kd.models.devices import resolve_device
 from asr_kd.models.registry import named_settings
@@ -29,7 +28,7 @@ from asr_kd.stages.transfer import (
     training_parts,
 )
 from asr_kd.training.data import FrameData, PerFrame, labelled
-from asr_kd.training.jobs import TrainingJob, optimiser_fingerprint, run_jobs
+from asr_kd.training.jobs import TrainingJob, optimiser_fingerprint, run_missing
 from asr_kd.training.objectives import HardObjective
 
 
@@ -38,19 +37,18 @@ def plan(config: Config, work: Path) -> Iterator[Wanted]:
     check_views(config, config.train.views, "train.views")
     yield from plan_parts(config, work, config.train.views)
     for number, folder in enumerate(member_folders(config, work)):
-        yield Wanted(folder, partial(_member_made_from, config, work, number, folder))
+        yield Wanted.by(folder, partial(_planned_member, config, work, number, folder))
     parts = partial(training_parts, config, work, config.train.views)
     dev, senones = partial(open_labelled, work, "dev"), partial(read_senones, work)
     yield from specialists.plan(config, work, parts, dev, data_artifacts(work), senones)
 
 
-def _member_made_from(config: Config, work: Path, number: int, folder: Path) -> Mapping[str, Any]:
-    parts = training_parts(config, work, config.train.views)
-    return _member(config, work, number, folder, parts).made_from
+def _planned_member(config: Config, work: Path, number: int, folder: Path) -> TrainingJob:
+    return _member(config, work, number, folder, training_parts(config, work, config.train.views))
 
 
 def run(config: Config, work: Path) -> None:
-    """Train `train.members` models, each an artefact ``train/member-<i>``, side by side in processes."""
+    """Train `train.members` models, each a job and an artefact ``train/member-<i>``."""
     if config.train.members < 1 or not config.train.models:
         raise AsrKdError("train.members and train.models: give at least one member and one model")
     check_views(config, config.train.views, "train.views")
@@ -59,7 +57,7 @@ def run(config: Config, work: Path) -> None:
         _member(config, work, number, folder, parts)
         for number, folder in enumerate(member_folders(config, work))
     ]
-    run_jobs(jobs, resolve_workers(config.workers), "members")
+    run_missing(jobs, make_launcher(config), "members")
     dev = partial(open_labelled, work, "dev")
     specialists.run(config, work, parts, dev, data_artifacts(work), read_senones(work))
 

@@ -10,7 +10,7 @@ WHOLE = "auto"  # of `micro_batch`: all of the batch, and less when memory runs 
 def check_settings(settings: OptimiserConfig, train: FrameData, dev: FrameData, name: str) -> None:
     """Refuse settings and data that no training can begin with."""
     micro_frames(settings, name)
-    for key in ("epochs", "batch_frames", "threads"):
+    for key in ("epochs", "batch_frames", "threads", "processes"):
         if getattr(settings, key) < 1:
             raise AsrKdError(f"{name}: optimiser.{key}={getattr(settings, key)}: give at least 1")
     for key in ("peak_learning_rate", "final_learning_rate", "weight_decay", "shard_megabytes", "roll_backs"):
@@ -25,6 +25,15 @@ def check_settings(settings: OptimiserConfig, train: FrameData, dev: FrameData, 
     for part, data in (("train", train), ("dev", dev)):
         if not len(data.utterances):
             raise AsrKdError(f"{name}: no utterance of part {part} can be used; look at stage align")
+
+
+def check_share(settings: OptimiserConfig, chunks: int, processes: int, name: str) -> None:
+    """Refuse batches of so many chunks of frames that cannot be divided equally among processes."""
+    if chunks % processes:
+        raise AsrKdError(
+            f"{name}: optimiser.batch_frames={settings.batch_frames} is {chunks} pieces of speech, which "
+            f"{processes} processes cannot share equally; change it, or optimiser.processes"
+        )
 
 
 def check_labels(data: FrameData, senones: int, where: str) -> None:

@@ -18,6 +18,7 @@ from asr_kd.errors import AsrKdError
 from asr_kd.frames import FrameIndex
 from asr_kd.models.inference import replicate_edges
 from asr_kd.seeding import generator
+from asr_kd.training.processes import ALONE, Group
 
 # Of a chunk in a shard: where it lies, and its place in the order.
 PLACE_BYTES = 24
@@ -146,18 +147,37 @@ def labelled(labels: PerFrame) -> list[str]:
     return [utterance_id for utterance_id in labels.ids() if (labels.of(utterance_id) >= 0).any()]
 
 
+class Place(NamedTuple):
+    """Where the chunks of a `Batch` lie among all chunks of its update.
+
+    Attributes:
+        first: of the chunks.
+        chunks: of the update.
+        targets: what an `Objective` has to know of all frames of the update: their ``labels``.
+        gain: times this, the share that a process has in loss and gradient; the update's are then the mean
+            over all processes.
+    """
+
+    first: int
+    chunks: int
+    targets: Mapping[str, Tensor]
+    gain: float = 1.0
+
+
 class Batch(NamedTuple):
-    """One update's data.
+    """One update's data, or of several processes that of one.
 
     Attributes:
         inputs: ``(chunks, left + chunk_frames + right, dims)``.
         counted: ``(chunks * chunk_frames,)`` bool, False on padding; None where no chunk has any.
         targets: by name, one row for each counted frame.
+        place: in the update, of which another part is computed elsewhere; None: it is the whole.
     """
 
     inputs: Tensor
     counted: Tensor | None
     targets: dict[str, Tensor]
+    place: Place | None = None
 
 
 class Context(NamedTuple):
@@ -222,15 +242,28 @@ class Shard:
     def __len__(self) -> int:
         return len(self.first_row)
 
-    def batch(self, chunks: Tensor, drawn: Tensor | None = None) -> Batch:
+    def batch(self, chunks: Tensor, drawn: Tensor | None = None, group: Group = ALONE) -> Batch:
         """Gather some chunks, given by place ``(chunks,)`` int64.
 
         Args:
-            chunks: which.
+            chunks: which, of all processes.
             drawn: the frames of the shard that count, ``(frames,)`` bool; none: all.
+            group: of this process, which gathers its share.
         """
+        device, share = self.windows.device, group.share(len(chunks))
+        own = chunks[share]
+        inputs = self.windows.index_select(0, self.first_row[own].to(device))
+        frames, counted = self._frames(own, drawn)
+        targets = {name: target.index_select(0, frames) for name, target in self.targets.items()}
+        place = None
+        if len(own) < len(chunks):
+            labels = self.targets["labels"].index_select(0, self._frames(chunks, drawn)[0])
+            place = Place(share.start, len(chunks), {"labels": labels}, group.size)
+        return Batch(inputs.view(len(own), self.context.window, self.dims), counted, targets, place)
+
+    def _frames(self, chunks: Tensor, drawn: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The frames of chunks that count, by place, and which these are of all; see `Batch.counted`."""
         device, chunk = self.windows.device, self.context.chunk_frames
-        inputs = self.windows.index_select(0, self.first_row[chunks].to(device))
         counted, frames = None, self.first_frame[chunks]
         if chunk > 1:
             within = torch.arange(chunk)
@@ -240,9 +273,7 @@ class Shard:
                 counted &= drawn[frames.clamp(max=len(drawn) - 1)]
             frames = frames[counted]
             counted = counted.to(device)
-        frames = frames.to(device)
-        targets = {name: target.index_select(0, frames) for name, target in self.targets.items()}
-        return Batch(inputs.view(len(chunks), self.context.window, self.dims), counted, targets)
+        return frames.to(device), counted
 
 
 class Loader:
@@ -250,7 +281,7 @@ class Loader:
 
     The order is a function of seed and epoch alone. Batches are of equal size; the few chunks left over at
     the end of a shard are not seen in that epoch. Where `FrameData.draw` chooses frames, only chunks with
-    such frames are computed.
+    such frames are computed. Of several processes each gets its share of every batch, of the same batches.
     """
 
     def __init__(
@@ -262,8 +293,10 @@ class Loader:
         seed: int,
         dtype: torch.dtype,
         device: torch.device,
+        group: Group = ALONE,
     ) -> None:
         self.data, self.context, self.seed, self.dtype, self.device = data, context, seed, dtype, device
+        self.group = group
         self._lengths = data.lengths()
         self.chunks = -(-self._lengths // context.chunk_frames)
         self.batch_chunks = max(1, batch_frames // context.chunk_frames)
@@ -293,7 +326,8 @@ class Loader:
             drawn = None if frames is None else torch.from_numpy(frames)
             size = min(self.batch_chunks, len(order))
             for batch in range(skip, count):
-                yield shard.batch(torch.from_numpy(order[batch * size : (batch + 1) * size]), drawn)
+                chunks = torch.from_numpy(order[batch * size : (batch + 1) * size])
+                yield shard.batch(chunks, drawn, self.group)
             skip = 0
             del shard, order  # before the next is loaded: two do not fit the budget
 

@@ -1,33 +1,60 @@
-"""Several models trained side by side, each in a process of its own."""
+"""Models to train, as jobs that do not wait for each other."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import torch
 
-from asr_kd.artifacts import create, find
+from asr_kd.artifacts import find
 from asr_kd.config.schema import OptimiserConfig
-from asr_kd.costs import MEGABYTE, training_memory
+from asr_kd.costs import MEGABYTE, TORCH_PROCESS, training_memory
 from asr_kd.errors import AsrKdError
-from asr_kd.jobs import LITTLE, Cost, map_processes
+from asr_kd.jobs import Cost
+from asr_kd.launching import Launcher
 from asr_kd.models import AcousticModel, build
 from asr_kd.models.storage import load_model
+from asr_kd.planning import ArtifactJob
 from asr_kd.progress import say
 from asr_kd.seeding import derive_seed
 from asr_kd.training.data import FrameData
 from asr_kd.training.loop import Trainer
 from asr_kd.training.objectives import Objective
+from asr_kd.training.processes import Group, run_together
 
-# What decides only how a training is carried out, not what comes out of it.
-CARRYING_OUT = ("checkpoint_seconds",)
+# What decides only how a training is carried out, not what comes out of it but for rounding.
+CARRYING_OUT = ("checkpoint_seconds", "processes", "compile")
+
+
+class ModelJob(ArtifactJob, Protocol):
+    """A job that trains, see `TrainingJob` for the attributes."""
+
+    @property
+    def optimiser(self) -> OptimiserConfig: ...
+    @property
+    def device(self) -> str: ...
+
+
+AnyJob = TypeVar("AnyJob", bound=ModelJob)
+
+
+class TrainsModel:
+    """What all `ModelJob` have in common."""
+
+    @property
+    def cores(self: ModelJob) -> int:
+        """See `jobs.Job`."""
+        return max(1, self.optimiser.threads) * self.processes
+
+    @property
+    def processes(self: ModelJob) -> int:
+        """See `jobs.Job`."""
+        return max(1, self.optimiser.processes)
 
 
 @dataclass(frozen=True)
-class TrainingJob:
+class TrainingJob(TrainsModel):
     """One model to train: everything a worker process needs.
 
     Attributes:
@@ -63,11 +90,15 @@ class TrainingJob:
 
     @property
     def cost(self) -> Cost:
-        """See `Job`."""
+        """See `jobs.Job`."""
         data = self.data() if self.data else None
         with torch.device("meta"):  # an architecture without weights
             parameters = build(self.model, data.dims if data else 1, self.senones).parameter_count
         return training_cost(self.optimiser, data, parameters, self.senones)
+
+    def run(self) -> None:
+        """See `jobs.Job`."""
+        carry_out(self, _train)
 
 
 @dataclass(frozen=True)
@@ -84,64 +115,36 @@ class DataSize:
 
 
 def training_cost(optimiser: OptimiserConfig, data: DataSize | None, parameters: int, senones: int) -> Cost:
-    """What a process that trains takes; of unknown `data` as much as `optimiser` allows."""
+    """What a training takes; of unknown `data` as much as `optimiser` allows."""
     most = optimiser.shard_megabytes * MEGABYTE
     shard = min(most, data.bytes) if data else most
     private = training_memory(shard, parameters, optimiser.batch_frames, senones)
+    if optimiser.processes > 1:
+        private = optimiser.processes * private + TORCH_PROCESS  # which starts the others
     return Cost(private, "optimiser.shard_megabytes")
 
 
-class Job(Protocol):
-    """What `run_missing` needs to know of a job; see `TrainingJob` for what the attributes are."""
+def run_missing(jobs: Sequence[ArtifactJob], launcher: Launcher, description: str) -> None:
+    """Carry out every job whose artefact is not up to date.
 
-    @property
-    def name(self) -> str: ...
-    @property
-    def path(self) -> Path: ...
-    @property
-    def made_from(self) -> Mapping[str, Any]: ...
-    @property
-    def optimiser(self) -> OptimiserConfig: ...
-    @property
-    def cost(self) -> Cost: ...
+    Raises:
+        AsrKdError: some failed; the others are done.
+    """
+    launcher.map(missing(jobs), description)
 
 
-AnyJob = TypeVar("AnyJob", bound=Job)
-
-
-def run_jobs(jobs: Sequence[TrainingJob], workers: int, description: str) -> None:
-    """Train every model that is not up to date, `workers` threads in all at a time."""
-    run_missing(_run, jobs, workers, description)
-
-
-def run_missing(
-    carry_out: Callable[[AnyJob], None], jobs: Sequence[AnyJob], workers: int, description: str
-) -> None:
-    """Carry out every job whose artefact is not up to date, each in a process of its own.
+def carry_out(job: AnyJob, train: Callable[[AnyJob, Group], None]) -> None:
+    """Make the artefact of a job, unless it is there, in as many processes as its settings say.
 
     Args:
-        carry_out: makes the artefact of a job; a function of a module, as processes are to find it.
-        jobs: to do.
-        workers: threads in all at a time.
-        description: for the progress bar.
+        job: what to make.
+        train: makes it, as one of these processes; a function of a module, as processes are to find it.
     """
-    waiting = missing(jobs)
-    threads = max((max(1, job.optimiser.threads) for job in waiting), default=1)
-    cost = dearest(waiting)
-    for _ in map_processes(carry_out, waiting, max(1, workers // threads), description, cost=cost):
-        pass
+    if find(job.path, job.made_from) is None:
+        run_together(train, job, job.processes, job.device, job.name)
 
 
-def dearest(jobs: Sequence[Job]) -> Cost:
-    """Of the job that takes most; those that cannot even tell will fail by themselves."""
-    costs = [LITTLE]
-    for job in jobs:
-        with suppress(AsrKdError):
-            costs.append(job.cost)
-    return max(costs, key=attrgetter("private_bytes"))
-
-
-def missing(jobs: Sequence[AnyJob]) -> list[AnyJob]:
+def missing(jobs: Sequence[ArtifactJob]) -> list[ArtifactJob]:
     """The jobs whose artefact is not up to date; of the others it says that they are."""
     waiting = []
     for job in jobs:
@@ -157,13 +160,13 @@ def optimiser_fingerprint(settings: OptimiserConfig) -> dict[str, Any]:
     return {name: value for name, value in asdict(settings).items() if name not in CARRYING_OUT}
 
 
-def _run(job: TrainingJob) -> None:
+def _train(job: TrainingJob, group: Group) -> None:
     torch.set_num_threads(max(1, job.optimiser.threads))  # what makes no sense is refused by the trainer
     train, dev = job.open_data()
     model = build(job.model, train.dims, job.senones, derive_seed(job.seed, "weights"))
     if job.initial is not None:
         _take_weights(model, job.initial, job.name)
-    with create(job.path, job.made_from) as folder:
+    with group.create(job.path, job.made_from) as folder:
         Trainer(
             model,
             job.objective,
@@ -171,10 +174,11 @@ def _run(job: TrainingJob) -> None:
             dev,
             job.optimiser,
             job.seed,
-            torch.device(job.device),
+            group.device(torch.device(job.device)),
             folder,
             job.name,
             job.early_stopping,
+            group,
         ).run()
 
 

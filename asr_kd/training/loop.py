@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -11,12 +11,13 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from asr_kd import memory
+from asr_kd import memory, stopping
 from asr_kd.config.schema import OptimiserConfig
 from asr_kd.errors import AsrKdError
 from asr_kd.models import AcousticModel
 from asr_kd.models.devices import resolve_precision
 from asr_kd.models.inference import log_posteriors
+from asr_kd.models.metrics import FrameMetrics
 from asr_kd.models.storage import save_model
 from asr_kd.progress import bar, say
 from asr_kd.seeding import derive_seed
@@ -28,11 +29,12 @@ from asr_kd.training.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from asr_kd.training.checks import WHOLE, check_labels, check_settings, micro_frames
+from asr_kd.training.checks import WHOLE, check_labels, check_settings, check_share, micro_frames
 from asr_kd.training.data import Batch, Context, FrameData, Loader
 from asr_kd.training.log import draw_curve, write_log
 from asr_kd.training.metrics import evaluate
 from asr_kd.training.objectives import Objective
+from asr_kd.training.processes import ALONE, Group, own_gradients
 from asr_kd.training.schedule import learning_rate
 
 EXPLODED = 5.0  # times the first epoch's loss: that is no noise
@@ -61,6 +63,7 @@ class Trainer:
         folder: an artefact in the making.
         name: of the model, for messages.
         early_stopping: write the weights of the epoch with the lowest cross entropy on dev, not the last.
+        group: the processes that train this model together, each with a trainer of its own.
 
     Raises:
         AsrKdError: a setting makes no sense, a label is not one of the model's senones, loss, gradient or dev
@@ -79,12 +82,15 @@ class Trainer:
         folder: Path,
         name: str,
         early_stopping: bool = True,
+        group: Group = ALONE,
     ) -> None:
-        self.early_stopping = early_stopping
+        self.early_stopping, self.group = early_stopping, group
         check_settings(settings, train, dev, name)
         for part, data in (("train", train), ("dev", dev)):
             check_labels(data, model.senones, f"{name}, part {part}")
-        self.model, self.objective, self.dev = model.to(device), objective, dev
+        self.objective = objective
+        # Each process measures on its share.
+        self.dev = replace(dev, utterances=dev.utterances[group.rank :: group.size])
         self.settings, self.seed, self.device, self.folder, self.name = settings, seed, device, folder, name
         self.precision = resolve_precision(settings.precision, device, "optimiser.precision")
         self.loader = Loader(
@@ -96,7 +102,12 @@ class Trainer:
             # float16 as stored where float32 is computed: half the memory, and converted a batch at a time
             torch.bfloat16 if self.precision == torch.bfloat16 else torch.float16,
             device,
+            group,
         )
+        check_share(settings, self.loader.batch_chunks, group.size, name)
+        self.model = model.to(device)
+        self.shared = group.network(model, device)  # the same network, its gradients averaged
+        self.network = torch.compile(self.shared) if settings.compile else self.shared
         self.optimiser = _optimiser(model, settings)
         self.progress = Progress(micro_chunks=-(-micro_frames(settings, name) // model.chunk_frames))
         self.best_weights: dict[str, Tensor] = {}
@@ -111,34 +122,42 @@ class Trainer:
                 self.roll_back(error)
             self.save()
         self.model.load_state_dict(self.best_weights)
-        save_model(self.folder, self.model)
-        write_log(self.folder, self.progress.records)
-        draw_curve(self.folder, self.progress.records, self.name)
+        if self.group.leads:
+            save_model(self.folder, self.model)
+            write_log(self.folder, self.progress.records)
+            draw_curve(self.folder, self.progress.records, self.name)
+        self.group.wait()  # others may read what was written
 
     def train_epoch(self) -> float:
         """The rest of the current epoch; returns the frames it went through a second."""
         progress, settings = self.progress, self.settings
         batches = self.loader.batches(progress.epoch)
         self.model.train()
-        frames, started = 0, time.monotonic()
+        chunks, started = 0, time.monotonic()
         saved = started
-        with bar(batches, f"{self.name} epoch {progress.epoch + 1}/{settings.epochs}") as shown:
+        shown_name = f"{self.name} epoch {progress.epoch + 1}/{settings.epochs}"
+        with bar(batches, shown_name) as shown, stopping.deferred() as stop:
             shown.update(progress.batches)
             for batch in self.loader.epoch(progress.epoch, skip=progress.batches):
                 done = (progress.epoch + (progress.batches + 0.5) / batches) / settings.epochs
                 progress.summed_loss += self.update(batch, learning_rate(done, settings))
                 progress.batches += 1
                 progress.updates += 1
-                frames += len(batch.inputs) * self.model.chunk_frames
+                chunks += batch.place.chunks if batch.place else len(batch.inputs)
                 shown.update()
-                if time.monotonic() - saved >= settings.checkpoint_seconds:
+                # All processes stop after the same update: the next one needs each of them.
+                asked = self.group.any(stop.asked)
+                if asked or time.monotonic() - saved >= settings.checkpoint_seconds:
                     self.save()
                     saved = time.monotonic()
-        return frames / max(time.monotonic() - started, 1e-9)
+                if asked:
+                    stop.asked = True
+                    break
+        return chunks * self.model.chunk_frames / max(time.monotonic() - started, 1e-9)
 
     def update(self, batch: Batch, rate: float) -> float:
         """One step of gradient descent; returns the loss."""
-        value = self.backward(batch)
+        value = self.group.sum(self.backward(batch))[0] / self.group.size
         if not math.isfinite(value):
             self.fail(f"the loss of update {self.progress.updates + 1} is {value}")
         norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.gradient_clip))
@@ -162,7 +181,8 @@ class Trainer:
             self.optimiser.zero_grad(set_to_none=True)
             chunks = self.progress.micro_chunks or len(batch.inputs)
             try:
-                return backward(self.logits, self.objective, batch, chunks, seed)
+                hold = partial(own_gradients, self.shared)
+                return backward(self.logits, self.objective, batch, chunks, seed, hold)
             except (MemoryError, RuntimeError) as error:
                 if not memory.is_shortage(error):
                     raise
@@ -174,18 +194,19 @@ class Trainer:
         """``(chunks, window, dims)`` -> ``(frames, senones)``, frames of padding included."""
         with self.autocast():
             inputs = inputs if self.precision == torch.bfloat16 else inputs.float()
-            logits: Tensor = self.model(inputs).flatten(0, 1)
+            logits: Tensor = self.network(inputs).flatten(0, 1)
         return logits
 
     def divide(self, chunks: int, shortage: BaseException) -> None:
         """Compute half as many chunks at once from here on: so many were too many."""
         normalises = normalises_batches(self.model)
         least = 2 if normalises else 1
-        if self.settings.micro_batch != WHOLE or chunks <= least:
+        # Of several processes the others wait for this one's sums: it cannot begin anew by itself.
+        if self.settings.micro_batch != WHOLE or chunks <= least or self.group.size > 1:
             lower = "optimiser.micro_batch" if chunks > least else "the size of the model, or `workers`"
             raise AsrKdError(
                 f"{self.name}: out of memory with {chunks * self.model.chunk_frames} frames at a time; "
-                f"lower {lower}, and run the same command again to go on"
+                f"lower {lower}, and run again: this training begins anew then"
             ) from shortage
         self.progress.micro_chunks = -(-chunks // 2)
         if self.device.type == "cuda":
@@ -211,7 +232,8 @@ class Trainer:
             )
         self.model.eval()
         scorer: Callable[[Tensor], Tensor] = partial(log_posteriors, self.model, precision=self.precision)
-        dev = evaluate(scorer, self.dev)
+        correct, nats, frames = self.group.sum(*evaluate(scorer, self.dev))
+        dev = FrameMetrics(round(correct), nats, round(frames))
         if not math.isfinite(dev.cross_entropy):
             self.fail(f"the dev cross entropy is {dev.cross_entropy}")
         self.check_growth(progress.summed_loss / progress.batches)
@@ -229,7 +251,8 @@ class Trainer:
         unusual = {"roll_backs": progress.roll_backs, "micro_batch": self.micro_frames}
         record |= {key: value for key, value in unusual.items() if value}
         progress.records.append(record)
-        write_log(self.folder, progress.records)
+        if self.group.leads:
+            write_log(self.folder, progress.records)
         say(
             f"{self.name}: epoch {progress.epoch + 1}/{self.settings.epochs}, "
             f"loss {record['train_loss']:.3f}, "
@@ -277,6 +300,8 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint; at the end of an epoch also the one that is rolled back to."""
+        if not self.group.leads:
+            return
         state = {
             "progress": asdict(self.progress),
             "model": self.model.state_dict(),
@@ -291,6 +316,7 @@ class Trainer:
     def resume(self) -> None:
         """Go on from the checkpoint, if there is one."""
         state = load_checkpoint(self.folder / CHECKPOINT_FILE)
+        self.group.wait()  # until all have read it, before one writes
         if state is None:
             if self.settings.roll_backs:
                 self.save()

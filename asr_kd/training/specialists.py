@@ -1,7 +1,4 @@
-"""Training specialists (Hinton, Vinyals and Dean 2015, section 5.2): half of the set, half of the rest.
-
-Each is a job of its own: one that fails, or whose process dies, leaves the others alone.
-"""
+"""Training specialists (Hinton, Vinyals and Dean 2015, section 5.2): half of the set, half of the rest."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -13,23 +10,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from asr_kd.artifacts import create, find
 from asr_kd.config.schema import OptimiserConfig
 from asr_kd.errors import AsrKdError
 from asr_kd.frames import FrameIndex
-from asr_kd.jobs import Cost, map_processes
+from asr_kd.jobs import Cost
 from asr_kd.models.storage import load_model
 from asr_kd.seeding import derive_seed, generator
 from asr_kd.specialists.network import specialist_from
 from asr_kd.specialists.sets import Specialty
 from asr_kd.training.data import FrameData, PerFrame
-from asr_kd.training.jobs import DataSize, dearest, missing, training_cost
+from asr_kd.training.jobs import DataSize, TrainsModel, carry_out, training_cost
 from asr_kd.training.loop import Trainer
 from asr_kd.training.objectives import SpecialistObjective
+from asr_kd.training.processes import Group
 
 
 @dataclass(frozen=True)
-class SpecialistJob:
+class SpecialistJob(TrainsModel):
     """One specialist to train: everything a worker process needs.
 
     Attributes:
@@ -68,51 +65,12 @@ class SpecialistJob:
         generalist, data = load_model(self.generalist), self.data() if self.data else None
         return training_cost(self.optimiser, data, generalist.parameter_count, len(self.classes) + 1)
 
-
-def run_specialists(jobs: Sequence[SpecialistJob], workers: int) -> None:
-    """Train every specialist that is not up to date, side by side; all of them, whichever fail.
-
-    Raises:
-        AsrKdError: some failed: names each with its reason. The others are there.
-    """
-    waiting = missing(jobs)
-    threads = max((max(1, job.optimiser.threads) for job in waiting), default=1)
-    failed: dict[str, str] = {}
-    workers, cost = max(1, workers // threads), dearest(waiting)
-    try:
-        for place, reason in map_processes(attempt, waiting, workers, "specialists", cost=cost):
-            failed |= {waiting[place].name: reason} if reason else {}
-    except AsrKdError:
-        # A process died and took the pool along: what is left runs in a process of its own, one by one.
-        for job in waiting:
-            if job.name not in failed and find(job.path, job.made_from) is None:
-                failed |= _alone(job)
-    if failed:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
-        raise AsrKdError(
-            f"{len(failed)} of {len(jobs)} specialists failed, the others are trained; run stage train again "
-            f"to train what is missing. {reasons}"
-        )
+    def run(self) -> None:
+        """See `jobs.Job`."""
+        carry_out(self, train_specialist)
 
 
-def _alone(job: SpecialistJob) -> dict[str, str]:
-    try:
-        ((_, reason),) = map_processes(attempt, [job], 1, job.name)
-    except AsrKdError as error:
-        reason = str(error)
-    return {job.name: reason} if reason else {}
-
-
-def attempt(job: SpecialistJob) -> str:
-    """Train one specialist; returns why it failed, or nothing. The function of a worker process."""
-    try:
-        train_specialist(job)
-    except Exception as error:  # whatever it is, the other specialists go on, and it is reported
-        return str(error) if isinstance(error, AsrKdError) else repr(error)
-    return ""
-
-
-def train_specialist(job: SpecialistJob) -> None:
+def train_specialist(job: SpecialistJob, group: Group) -> None:
     """Make the artefact of a job: the network, and ``specialist.json``."""
     torch.set_num_threads(max(1, job.optimiser.threads))
     train, dev = job.open_data()
@@ -125,7 +83,7 @@ def train_specialist(job: SpecialistJob) -> None:
     )
     objective = SpecialistObjective(job.classes, job.senones, job.soft_rest, job.optimiser.label_smoothing)
     halves = replace(groups, draw=partial(draw_halves, flat_labels(groups), len(job.classes), job.share))
-    with create(job.path, job.made_from) as folder:
+    with group.create(job.path, job.made_from) as folder:
         Trainer(
             model,
             objective,
@@ -133,11 +91,14 @@ def train_specialist(job: SpecialistJob) -> None:
             balanced(relabel(dev, job.classes, job.senones)[0], len(job.classes), job.seed),
             job.optimiser,
             job.seed,
-            torch.device(job.device),
+            group.device(torch.device(job.device)),
             folder,
             job.name,
+            group=group,
         ).run()
-        Specialty(job.classes, job.senones, dustbin_shift(int(own), int(counts.sum() - own))).write(folder)
+        if group.leads:
+            shift = dustbin_shift(int(own), int(counts.sum() - own))
+            Specialty(job.classes, job.senones, shift).write(folder)
 
 
 def dustbin_shift(own: int, rest: int) -> float:

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from asr_kd import artifacts
-from asr_kd.compression import fine_tuning
 from asr_kd.compression.fine_tuning import CompressionJob, share_after
 from asr_kd.config import OptimiserConfig, PruneConfig
 from asr_kd.errors import AsrKdError
@@ -58,15 +57,15 @@ def job_of(source: Path, folder: str, settings: PruneConfig, killed_at: int = NE
 def test_a_job_killed_in_its_last_epoch_ends_in_the_same_bytes(source: Path, method: str) -> None:
     settings = PruneConfig(method=method, keep=0.5, rounds=2, optimiser=OPTIMISER)
     whole = job_of(source, "whole", settings)
-    fine_tuning._run(whole)
+    whole.run()
     assert isinstance(whole.objective, KillingObjective)
     killed = job_of(source, "killed", settings, killed_at=whole.objective.calls - 1)
     with pytest.raises(KilledError):
-        fine_tuning._run(killed)
+        killed.run()
     checkpoint = load_checkpoint(source.with_name(".killed.partial") / ".round-2" / ".checkpoint.pt")
     assert checkpoint is not None and checkpoint["progress"]["epoch"] == 1
     again = job_of(source, "killed", settings)
-    fine_tuning._run(again)
+    again.run()
     assert isinstance(again.objective, KillingObjective)
     assert again.objective.calls < whole.objective.calls / 2
     assert artifacts.Artifact(killed.path).digest == artifacts.Artifact(whole.path).digest
@@ -86,9 +85,9 @@ def share_left(path: Path, method: str) -> float:
 def test_a_share_that_cannot_be_reached_is_refused_with_the_least_that_can(source: Path, method: str) -> None:
     settings = PruneConfig(method=method, keep=0.01, rounds=1, optimiser=replace(OPTIMISER, epochs=1))
     with pytest.raises(AsrKdError, match=r"compress.pruned.thin.keep=0.01: .* at least 0.\d+ of") as refused:
-        fine_tuning._run(job_of(source, "thin", settings, killed_at=1))
+        job_of(source, "thin", settings, killed_at=1).run()
     least = float(re.findall(r"at least (0.\d+)", str(refused.value))[0])
-    fine_tuning._run(job_of(source, "thin", replace(settings, keep=least)))
+    job_of(source, "thin", replace(settings, keep=least)).run()
     assert least - 0.001 <= share_left(source.with_name("thin"), method) <= least
 
 
@@ -105,6 +104,6 @@ def test_the_last_epoch_is_kept_where_nothing_stops_early(source: Path) -> None:
     digests = []
     for early in (True, False):
         job = replace(job_of(source, f"early-{early}", settings), early_stopping=early)
-        fine_tuning._run(job)
+        job.run()
         digests.append(artifacts.Artifact(job.path).sha256("model.safetensors"))
     assert digests[0] != digests[1]

@@ -25,6 +25,9 @@ CARRYING_OUT = (
     "data.downloads",
     "train.optimiser.checkpoint_seconds", "distill.students.student.optimiser.checkpoint_seconds",
     "compress.pruned.half.optimiser.checkpoint_seconds",
+    *(f"{stage}.optimiser.{name}" for name in ("processes", "compile")
+      for stage in ("train", "distill.students.student", "compress.pruned.half")),
+    "launcher.kind",
 )  # fmt: skip
 # Settings of what recipe `mini` does not do: changing them alone changes nothing.
 IDLE = ("align.realign.model", "align.realign.optimiser.", "train.specialists.", "data.unlabelled")

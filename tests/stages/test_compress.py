@@ -7,7 +7,6 @@ import torch
 
 from asr_kd import artifacts
 from asr_kd.artifacts import Artifact
-from asr_kd.compression import fine_tuning
 from asr_kd.compression.fine_tuning import CompressionJob
 from asr_kd.config import Config, PruneConfig, QuantiseConfig
 from asr_kd.decoding.acoustic import load_scorer
@@ -69,13 +68,13 @@ def test_soft_targets_and_all_that_the_student_was_trained_with(
     pruned.optimiser = replace(OPTIMISER, epochs=1, label_smoothing=0.125)
     config.compress.pruned["small"] = pruned
     jobs: list[CompressionJob] = []
-    monkeypatch.setattr(compress, "run_jobs", lambda found, workers: jobs.extend(found))
+    monkeypatch.setattr(compress, "run_missing", lambda found, launcher, name: jobs.extend(found))
     compress.run(config, tmp_path)
     (job,) = jobs
     assert isinstance(job.objective, DistillationObjective) and job.objective.tail_shape is not None
     assert job.objective.settings() == DistillationObjective(2.0, 1.0, 0.5, 0.125).settings()
     assert not job.early_stopping
-    fine_tuning._run(job)
+    job.run()
     summary = json.loads((tmp_path / "compress/small/compression.json").read_text())
     assert summary["method"] == "structured"
     assert 0.65 < summary["multiply_adds"] / summary["multiply_adds_before"] <= 0.75

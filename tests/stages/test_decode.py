@@ -143,9 +143,9 @@ def test_a_gpu_is_named_with_its_number(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(decode, "resolve_device", lambda _: torch.device("cuda:1"))
     monkeypatch.setattr(decode, "score_part", score)
-    with pytest.raises(FileNotFoundError):  # there is nothing to decode
+    with pytest.raises(AsrKdError, match="4 of 4 systems failed"):  # there is nothing to decode
         decode.run(config, tmp_path)
-    assert used == ["cuda:1", "cuda:1"]
+    assert used == 8 * ["cuda:1"]
 
 
 def test_models_of_other_senones_are_refused(tmp_path: Path) -> None:

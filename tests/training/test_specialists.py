@@ -12,10 +12,12 @@ from asr_kd import artifacts
 from asr_kd.config import OptimiserConfig
 from asr_kd.distillation.soft_targets import log_probabilities, quantise
 from asr_kd.errors import AsrKdError
+from asr_kd.launching.local import LocalLauncher
 from asr_kd.models import build
 from asr_kd.models.storage import load_model, save_model
 from asr_kd.specialists.sets import Specialty
 from asr_kd.training.data import Context, FrameData, Loader
+from asr_kd.training.jobs import run_missing
 from asr_kd.training.objectives import SpecialistObjective
 from asr_kd.training.specialists import (
     SpecialistJob,
@@ -24,7 +26,6 @@ from asr_kd.training.specialists import (
     dustbin_shift,
     flat_labels,
     relabel,
-    run_specialists,
 )
 from tests.training.toy import DIMS, SENONES, SMALL_DNN, toy_data
 
@@ -39,6 +40,10 @@ def open_toy() -> tuple[FrameData, FrameData]:
 def die() -> tuple[FrameData, FrameData]:
     """As a process does that is killed for want of memory."""
     os._exit(9)
+
+
+def run_specialists(jobs: list[SpecialistJob], workers: int) -> None:
+    run_missing(jobs, LocalLauncher(workers), "specialists")
 
 
 def job(folder: Path, number: int, generalist: Path, classes: tuple[int, ...] = CLASSES) -> SpecialistJob:
