@@ -1,9 +1,12 @@
 """Fill the soft-target store: every teacher scores the transfer set, in worker processes."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from asr_kd.costs import scoring_memory
@@ -17,6 +20,8 @@ from asr_kd.models.storage import stored_bytes
 
 # About two seconds of work for five small teachers: what a kill can lose, and what evens out the workers.
 FRAMES_A_SHARD = 20_000
+# Of a pass on a GPU: frames that keep it busy, and scores of all teachers (2 GB, and a few times that).
+_FRAMES_TOGETHER, _SCORES_TOGETHER = 8192, 500_000_000
 # What the shape of the rest is fitted to: frames, and posteriors (160 MB in float64).
 _SAMPLED_FRAMES, _SAMPLED_SCORES = 20_000, 20_000_000
 
@@ -78,17 +83,50 @@ def _reopened(folder: Path) -> SoftTargets:
     return SoftTargets.reopen(folder)
 
 
+class Piece(NamedTuple):
+    """A piece of an utterance: see `models.inference.blocks`."""
+
+    name: str
+    first: int
+    frames: np.ndarray
+    own: slice
+
+
 def _score(shard: Shard) -> None:
     store = _reopened(shard.targets)
     features = open_frames(shard.features, store.index)
     teachers = loaded(shard.teachers, shard.device)
-    for utterance in range(shard.first, shard.last):
-        name, frames = store.index.ids[utterance], features[store.index.span(utterance)]
-        for first, piece, own in blocks(frames, teachers.context):
-            members = [member[own] for member in teachers.members(piece)]
-            store.write(name, members, shard.teachers.weights, first)
+    pieces = (
+        Piece(name, *block)
+        for name in store.index.ids[shard.first : shard.last]
+        for block in blocks(features[store.index.span(name)], teachers.context)
+    )
+    for together in grouped(pieces, frames_together(shard.teachers, shard.device)):
+        scores = teachers.members_together([piece.frames for piece in together])
+        for piece, members in zip(together, scores, strict=True):
+            own = [member[piece.own] for member in members]
+            store.write(piece.name, own, shard.teachers.weights, piece.first)
     store.flush()
     shard.done.touch()
+
+
+def frames_together(teachers: Teachers, device: str) -> int:
+    """How many frames of several utterances are scored in one pass: on a CPU those of one utterance."""
+    if torch.device(device).type == "cpu":
+        return 0
+    return min(_FRAMES_TOGETHER, _SCORES_TOGETHER // (teachers.senones * len(teachers.models)))
+
+
+def grouped(pieces: Iterable[Piece], frames: int) -> Iterator[list[Piece]]:
+    """Consecutive pieces of at most so many frames together, or a single longer one."""
+    group: list[Piece] = []
+    for piece in pieces:
+        if group and sum(len(one.frames) for one in group) + len(piece.frames) > frames:
+            yield group
+            group = []
+        group.append(piece)
+    if group:
+        yield group
 
 
 @dataclass(frozen=True)

@@ -42,8 +42,7 @@ class TailShape:
         centred = _centred(log_posteriors.double())
         mean = centred.mean(0)
         centred -= mean
-        _, vectors = torch.linalg.eigh(centred.T @ centred)
-        found = vectors.T[-rank:].flip(0)
+        found = _principal_components(centred, rank)
         # The sign of an eigenvector is arbitrary: its largest element is made positive.
         largest = found.gather(1, found.abs().argmax(1, keepdim=True))
         found = found * largest.sign()
@@ -107,3 +106,14 @@ class TailShape:
 
 def _centred(log_posteriors: Tensor) -> Tensor:
     return log_posteriors - log_posteriors.mean(-1, keepdim=True)
+
+
+def _principal_components(centred: Tensor, rank: int) -> Tensor:
+    """Orthonormal rows ``(rank, senones)``, the first with most of the variance of ``(frames, senones)``."""
+    frames, senones = centred.shape
+    if rank <= frames < senones:
+        # Products of frames have the same eigenvalues; those of many thousand senones would take an hour.
+        _, vectors = torch.linalg.eigh(centred @ centred.T)
+        return torch.linalg.qr(centred.T @ vectors[:, -rank:].flip(1)).Q.T
+    _, vectors = torch.linalg.eigh(centred.T @ centred)
+    return vectors.T[-rank:].flip(0)

@@ -18,7 +18,7 @@ from asr_kd.frames import FrameIndex, open_frames, read_array
 from asr_kd.layout import generalist_folder, member_folders, sets_folder, specialist_folder
 from asr_kd.models import AcousticModel
 from asr_kd.models.devices import resolve_precision
-from asr_kd.models.inference import log_posteriors
+from asr_kd.models.inference import log_posteriors, log_posteriors_together
 from asr_kd.models.storage import load_model
 from asr_kd.specialists.sets import SpecialistSets
 from asr_kd.specialists.teacher import LoadedSpecialists
@@ -136,6 +136,17 @@ class LoadedTeachers:
         pairs = zip(self._models, self._mappings, strict=True)
         own = [self._posteriors(model, mapping, frames) for model, mapping in pairs]
         return [self.specialists.combine(frames, own[0])] if self.teachers.specialists else own
+
+    def members_together(self, utterances: Sequence[np.ndarray]) -> list[list[Tensor]]:
+        """As `members` of each utterance, in one pass of every model."""
+        if len(utterances) == 1 or self.teachers.specialists:
+            return [self.members(frames) for frames in utterances]
+        scored = [
+            [map_senones(one, mapping) if len(mapping) else one for one in own]
+            for model, mapping in zip(self._models, self._mappings, strict=True)
+            for own in [log_posteriors_together(model, utterances, self._precision)]
+        ]
+        return [list(members) for members in zip(*scored, strict=True)]
 
     def mean(self, frames: np.ndarray) -> Tensor:
         """The average's log posteriors at T = 1, ``(frames, senones)``."""

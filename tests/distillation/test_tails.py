@@ -33,8 +33,9 @@ def test_what_lies_in_the_plane_is_kept_to_the_rounding_of_the_codes() -> None:
     assert half_steps < 0.1
 
 
-def test_plane_is_that_of_a_singular_value_decomposition() -> None:
-    sample = scores(200, 8).exp().add(0.01).log()
+@pytest.mark.parametrize("frames", [200, 20])  # more than senones, and fewer
+def test_plane_is_that_of_a_singular_value_decomposition(frames: int) -> None:
+    sample = scores(frames, 8).exp().add(0.01).log()
     rows = centred(sample).numpy()
     found = TailShape.fit(sample, 3)
     _, _, directions = np.linalg.svd(rows - rows.mean(0), full_matrices=False)
@@ -45,6 +46,12 @@ def test_plane_is_that_of_a_singular_value_decomposition() -> None:
     np.testing.assert_allclose(found.mean, rows.mean(0), atol=1e-6)
     # The largest of the sample has the largest code.
     assert found.encode(sample).abs().amax(0).tolist() == [127] * 3
+
+
+def test_a_plane_has_the_dimensions_that_were_asked_for_however_few_frames_there_are() -> None:
+    shape = TailShape.fit(scores(3, 4), 5)
+    assert shape.rank == 5
+    assert shape.decode(shape.encode(scores(3, 4))).isfinite().all()
 
 
 def test_signs_are_fixed_and_what_lies_far_out_is_clipped() -> None:

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from asr_kd.models import build
-from asr_kd.models.inference import blocks, log_posteriors
+from asr_kd.models.inference import blocks, log_posteriors, log_posteriors_together
 
 MODELS = [
     {"kind": "dnn", "hidden_layers": 2, "hidden_units": 8, "left_context": 4, "right_context": 1},
@@ -25,6 +25,16 @@ def test_equals_one_window_at_a_time_with_replicated_edges(settings: dict[str, o
         window = torch.tensor(np.stack([features[min(max(place, 0), frames - 1)] for place in places]))
         expected = model(window[None].float())[0, 0].log_softmax(0)
         torch.testing.assert_close(found[frame], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("settings", MODELS)
+def test_utterances_scored_together_do_not_see_each_other(settings: dict[str, object]) -> None:
+    model, random = build(settings, 5, 6, seed=0).train(), np.random.default_rng(0)
+    utterances = [random.normal(size=(frames, 5)).astype(np.float16) for frames in (3, 0, 17, 1)]
+    for frames, found in zip(utterances, log_posteriors_together(model, utterances), strict=True):
+        torch.testing.assert_close(found, log_posteriors(model, frames), rtol=1e-5, atol=1e-5)
+    assert model.training
+    assert [len(found) for found in log_posteriors_together(model, utterances[1:2])] == [0]
 
 
 def test_no_frames_give_no_posteriors() -> None:

@@ -165,7 +165,9 @@ def test_the_death_of_one_process_ends_all_with_a_message(tmp_path: Path) -> Non
 
 def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(AsrKdError, match=r"toy: optimiser\.processes=2 from device=cuda on, but there are 1 GPUs"):
+    with pytest.raises(
+        AsrKdError, match=r"toy: optimiser\.processes=2 from device=cuda on, but there are 1 GPUs"
+    ):
         run_together(train, Training(tmp_path), 2, "cuda", "toy")
 
 
