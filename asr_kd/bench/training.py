@@ -21,7 +21,8 @@ from asr_kd.distillation.soft_targets import LEVELS_A_NAT
 from asr_kd.frames import FrameIndex
 from asr_kd.models import AcousticModel, build
 from asr_kd.models.devices import resolve_device
-from asr_kd.training.data import Batch, FrameData, Loader, PerFrame
+from asr_kd.training.data import FrameData, PerFrame
+from asr_kd.training.loader import Batch, Loader
 from asr_kd.training.loop import Trainer
 from asr_kd.training.objectives import DistillationObjective, HardObjective
 

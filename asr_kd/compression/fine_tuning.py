@@ -22,8 +22,9 @@ from asr_kd.models.dnn import WindowedNetwork
 from asr_kd.models.storage import load_model, save_model
 from asr_kd.progress import say
 from asr_kd.seeding import derive_seed
-from asr_kd.training.data import Context, FrameData, Loader
+from asr_kd.training.data import FrameData
 from asr_kd.training.jobs import DataSize, TrainsModel, carry_out, training_cost
+from asr_kd.training.loader import Context, Loader
 from asr_kd.training.loop import Trainer
 from asr_kd.training.objectives import Objective
 from asr_kd.training.processes import Group

@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 
 from asr_kd.compression.networks import Shape, rebuild, shape_of
 from asr_kd.models.dnn import WindowedNetwork
-from asr_kd.training.data import Batch
+from asr_kd.training.loader import Batch
 
 SMALLEST_LAYER = 16  # units that every layer keeps
 

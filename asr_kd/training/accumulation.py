@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from asr_kd.models.dropout import part_of_batch
 from asr_kd.models.normalisation import joint_batches
-from asr_kd.training.data import Batch, Place
+from asr_kd.training.loader import Batch, Place
 from asr_kd.training.objectives import Objective
 
 # Gives the logits ``(frames, senones)`` of inputs ``(chunks, window, dims)``, padding included.

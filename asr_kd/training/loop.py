@@ -30,7 +30,8 @@ from asr_kd.training.checkpoint import (
     save_checkpoint,
 )
 from asr_kd.training.checks import WHOLE, check_labels, check_settings, check_share, micro_frames
-from asr_kd.training.data import Batch, Context, FrameData, Loader
+from asr_kd.training.data import FrameData
+from asr_kd.training.loader import Batch, Context, Loader
 from asr_kd.training.log import draw_curve, write_log
 from asr_kd.training.metrics import evaluate
 from asr_kd.training.objectives import Objective

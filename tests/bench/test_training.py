@@ -9,7 +9,7 @@ from asr_kd.bench import training
 from asr_kd.bench.training import DIMS, measure, synthetic_data, update_operations
 from asr_kd.config import OptimiserConfig
 from asr_kd.models import build
-from asr_kd.training.data import Batch
+from asr_kd.training.loader import Batch
 from asr_kd.training.loop import Trainer
 from asr_kd.training.objectives import DistillationObjective
 from tests.bench.clock import Clock

@@ -8,7 +8,7 @@ from asr_kd.compression.networks import Shape, multiply_adds, shape_of
 from asr_kd.compression.structured import SMALLEST_LAYER, choose_units, importance, keep_units, prune_units
 from asr_kd.models import build
 from asr_kd.models.dnn import WindowedNetwork
-from asr_kd.training.data import Batch
+from asr_kd.training.loader import Batch
 
 SETTINGS = {"kind": "dnn", "hidden_layers": 3, "hidden_units": 40, "left_context": 2, "right_context": 1}
 

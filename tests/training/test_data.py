@@ -1,9 +1,14 @@
+import weakref
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
+import asr_kd.training.loader
 from asr_kd.errors import AsrKdError
-from asr_kd.training.data import Context, FrameData, Loader, Shard
+from asr_kd.training.data import FrameData
+from asr_kd.training.loader import Context, Loader, Shard
 from tests.training.toy import DIMS, toy_data
 
 CPU = torch.device("cpu")
@@ -26,7 +31,7 @@ def expected_chunks(data: FrameData, context: Context) -> list[tuple[np.ndarray,
 @pytest.mark.parametrize("context", CONTEXTS)
 def test_every_chunk_is_its_window_with_replicated_edges(context: Context) -> None:
     data = toy_data()
-    shard = Shard(data, data.utterances, context, torch.float16, CPU)
+    shard = Shard(data, data.utterances, context, torch.float16)
     expected = expected_chunks(data, context)
     assert len(shard) == len(expected)
     for place, (window, labels) in enumerate(expected):
@@ -41,7 +46,7 @@ def test_every_chunk_is_its_window_with_replicated_edges(context: Context) -> No
 
 def test_batch_of_many_is_the_batches_of_one() -> None:
     data = toy_data()
-    shard = Shard(data, data.utterances, CONTEXTS[1], torch.float16, CPU)
+    shard = Shard(data, data.utterances, CONTEXTS[1], torch.float16)
     places = torch.tensor([5, 0, 7])
     together = shard.batch(places)
     ones = [shard.batch(place[None]) for place in places]
@@ -82,6 +87,45 @@ def test_skipping_gives_the_rest_of_the_same_epoch(frames_held: int) -> None:
         assert all(torch.equal(*pair) for pair in zip(rest, whole[skip:], strict=True))
 
 
+@pytest.mark.parametrize("skip", [0, 7])
+def test_shards_gathered_ahead_are_the_same(skip: int) -> None:
+    data = toy_data(utterances=30)
+    ahead = loader(data, 60)
+    assert not ahead.ahead
+    ahead.ahead = True  # as on GPUs
+    pairs = zip(loader(data, 60).epoch(3, skip), ahead.epoch(3, skip), strict=True)
+    assert all(torch.equal(one.inputs, other.inputs) for one, other in pairs)
+    # Left in the middle, as by a training that is interrupted.
+    epoch = ahead.epoch(0)
+    next(epoch)
+    epoch.close()
+
+
+def test_what_goes_wrong_ahead_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object) -> Shard:
+        raise AsrKdError("utterance nobody is missing")
+
+    ahead = loader(toy_data(utterances=30), 60)
+    ahead.ahead = True
+    monkeypatch.setattr(asr_kd.training.loader, "Shard", missing)
+    with pytest.raises(AsrKdError, match="nobody is missing"):
+        list(ahead.epoch(0))
+
+
+def test_one_shard_at_a_time_is_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    alive: weakref.WeakSet[Shard] = weakref.WeakSet()
+
+    class Counted(Shard):
+        def __init__(self, *arguments: Any) -> None:
+            assert not alive
+            super().__init__(*arguments)
+            alive.add(self)
+
+    monkeypatch.setattr(asr_kd.training.loader, "Shard", Counted)
+    for _ in loader(toy_data(utterances=30), 60).epoch(0):
+        assert len(alive) == 1
+
+
 def test_order_follows_seed_and_epoch() -> None:
     data = toy_data()
 
@@ -109,7 +153,7 @@ def test_fewer_frames_than_a_batch_make_one_batch() -> None:
 def test_unaligned_utterances_are_left_out() -> None:
     data = toy_data(failed=2)
     assert data.utterances[0] == "utterance-2"
-    shard = Shard(data, data.utterances, CONTEXTS[0], torch.float16, CPU)
+    shard = Shard(data, data.utterances, CONTEXTS[0], torch.float16)
     assert (shard.targets["labels"] >= 0).all()
 
 

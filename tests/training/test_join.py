@@ -4,7 +4,8 @@ import torch
 
 from asr_kd.errors import AsrKdError
 from asr_kd.frames import FrameIndex
-from asr_kd.training.data import Context, FrameData, Loader, PerFrame, join
+from asr_kd.training.data import FrameData, PerFrame, join
+from asr_kd.training.loader import Context, Loader
 from tests.training.toy import toy_data
 
 

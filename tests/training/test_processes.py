@@ -18,7 +18,8 @@ from asr_kd.errors import AsrKdError
 from asr_kd.models import build
 from asr_kd.models.storage import load_model
 from asr_kd.training import Trainer
-from asr_kd.training.data import Context, FrameData, Loader
+from asr_kd.training.data import FrameData
+from asr_kd.training.loader import Context, Loader
 from asr_kd.training.objectives import HardObjective, Objective, Targets
 from asr_kd.training.processes import ALONE, Group, run_together
 from tests.training.test_loop import SETTINGS

@@ -16,8 +16,9 @@ from asr_kd.launching.local import LocalLauncher
 from asr_kd.models import build
 from asr_kd.models.storage import load_model, save_model
 from asr_kd.specialists.sets import Specialty
-from asr_kd.training.data import Context, FrameData, Loader
+from asr_kd.training.data import FrameData
 from asr_kd.training.jobs import run_missing
+from asr_kd.training.loader import Context, Loader
 from asr_kd.training.objectives import SpecialistObjective
 from asr_kd.training.specialists import (
     SpecialistJob,
