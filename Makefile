@@ -12,7 +12,7 @@ GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command line,$(origin $(name
 SETTINGS := $(foreach name,$(filter-out $(OWN),$(GIVEN)),'$(name)=$($(name))')
 
 .DEFAULT_GOAL := run
-.PHONY: run setup test test-recipes test-slurm fuzz test-browser lint format bench bench-targets bench-scoring bench-specialists bench-memory sweep preflight status validate settings clean help
+.PHONY: run setup test test-recipes test-slurm fuzz test-browser lint format bench bench-training bench-gpu bench-targets bench-scoring bench-specialists bench-memory bench-growth sweep plan preflight status validate settings clean help
 
 run: setup  ## set up, then run recipe=NAME (default mini) from stage= to stop_stage=, to its report
 	$(BIN)/asr-kd run recipe=$(recipe) $(SETTINGS) $(args)
@@ -52,6 +52,12 @@ format: setup  ## put the code into its canonical form
 bench: setup  ## measure real-time factors of recipe=NAME's systems
 	$(BIN)/asr-kd run recipe=$(recipe) stage=bench $(SETTINGS) $(args)
 
+bench-training: setup  ## training throughput beside the matrix product's peak, on one thread
+	$(BIN)/python -m asr_kd.bench.training $(args)
+
+bench-gpu: setup  ## the same on a GPU, of the network of Hinton et al. 2015 with 14,000 senones
+	$(BIN)/python -m asr_kd.bench.training --device cuda --preset hinton2015 --senones 14000 --batch-frames 4096 $(args)
+
 bench-targets: setup  ## measure what recipe=NAME's soft-target store costs and keeps
 	$(BIN)/python -m asr_kd.bench.soft_targets --work $(or $(work),exp/$(recipe)) $(args)
 
@@ -69,6 +75,9 @@ sweep: setup  ## run all combinations of settings with several values: args="nam
 
 preflight: setup  ## estimate time, disk and memory of a run of recipe=NAME
 	$(BIN)/asr-kd preflight recipe=$(recipe) $(SETTINGS) $(args)
+
+plan: setup  ## what recipe=NAME would take on a cluster: hours= gpus= teraflops= terabytes= (docs/scale.md)
+	$(BIN)/asr-kd plan recipe=$(recipe) $(SETTINGS) $(args)
 
 status: setup  ## what of recipe=NAME is done, what a run would make again and why
 	$(BIN)/asr-kd status recipe=$(recipe) $(SETTINGS) $(args)

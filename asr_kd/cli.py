@@ -21,6 +21,11 @@ asr-kd VERB [recipe=NAME] [setting=value ...]
              run every combination of settings with several values (setting=1,2,4), to one table and picture
   preflight  estimate time, disk and memory of what a run would do, from a calibration of seconds; makes stage
              data where it is missing, and nothing else; after a run: the estimate beside what was measured
+  plan hours=H [gpus=1,8,64] [gpus_a_machine=8] [cores=8] teraflops=T terabytes=B [share=0.5] [link=200]
+       [network=2]
+             what a recipe would take with H hours to learn from: time, GPU and core hours, disk and traffic
+             of each stage on so many GPUs, with so many cores each; speeds of a GPU as `make bench-gpu`
+             prints them, of links between GPUs, and of machines to disks, in GB a second (docs/scale.md)
   status     show of every artefact of a recipe whether it is done, stale (and what changed), begun, missing
              or damaged; changes nothing
   validate   check a recipe's corpus and name everything that is wrong with it
@@ -103,6 +108,15 @@ def _preflight(settings: Sequence[str]) -> None:
     from asr_kd import pipeline
 
     pipeline.estimate(load(settings))
+
+
+def _plan(settings: Sequence[str]) -> None:
+    from asr_kd.preflight import cluster, scale
+
+    names = ("hours", "gpus", "gpus_a_machine", "cores", "teraflops", "share", "terabytes", "link", "network")
+    own, config = _load_with(settings, *names)
+    hours, clusters = cluster.given_number(own, "hours"), cluster.clusters(own)
+    print(scale.render(config, hours, scale.plan(config, hours, clusters)))
 
 
 def _sweep(settings: Sequence[str]) -> None:
@@ -218,6 +232,7 @@ def _settings(settings: Sequence[str]) -> None:
 VERBS: dict[str, Callable[[Sequence[str]], None]] = {
     "run": _run,
     "preflight": _preflight,
+    "plan": _plan,
     "sweep": _sweep,
     "job": _job,
     "status": _status,

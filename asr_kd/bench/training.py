@@ -1,7 +1,8 @@
 """How fast training is, against what the same machine reaches in a bare matrix product at the same time.
 
-Run as ``python -m asr_kd.bench.training --help``. Frames a second mean little where other programs share the
-cores; the share of the matrix product's peak, measured in turn with the training, means the same anywhere.
+Run as `make bench-training` (or `make bench-gpu`) and ``python -m asr_kd.bench.training --help``. Frames a
+second mean little where other programs share the cores; the share of the matrix product's peak, measured in
+turn with the training, means the same anywhere.
 """
 
 import argparse
@@ -27,7 +28,9 @@ from asr_kd.training.loop import Trainer
 from asr_kd.training.objectives import DistillationObjective, HardObjective
 
 UTTERANCES, UTTERANCE_FRAMES, DIMS, TOP_K = 200, 300, 40, 20
-PEAK_SIZE = 1024  # rows and columns of the matrices of the peak
+# Rows and columns of the matrices of the peak: GPUs have thousands of cores to keep busy.
+PEAK_SIZE = {"cpu": 1024, "cuda": 8192}
+COPIED_BYTES = 400_000_000  # to measure the bandwidth of memory: no cache holds them
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,13 @@ class Speed:
         frames_a_second: of whole updates, data included.
         gigaflops: of its matrix products.
         peak_gigaflops: of a square matrix product in the same precision, in the same seconds.
+        gigabytes: a second, that memory reads and writes.
     """
 
     frames_a_second: float
     gigaflops: float
     peak_gigaflops: float
+    gigabytes: float
 
     @property
     def share_of_peak(self) -> float:
@@ -54,7 +59,7 @@ def measure(trainer: Trainer, updates: int) -> Speed:
     """Time single updates, each followed by a matrix product for the peak; the fast tenth of both."""
     batches = _endless(trainer.loader)
     operations = update_operations(trainer.model, next(batches))
-    peak = _matrix_product(trainer.precision, trainer.device)
+    peak, size = _matrix_product(trainer.precision, trainer.device), PEAK_SIZE[trainer.device.type]
     update_seconds, peak_seconds = [], []
     for _ in range(updates + 5):
         update_seconds.append(_seconds(trainer.device, lambda: trainer.update(next(batches), 1e-3)))
@@ -65,7 +70,8 @@ def measure(trainer: Trainer, updates: int) -> Speed:
     return Speed(
         frames_a_second=frames / update,
         gigaflops=operations / update / 1e9,
-        peak_gigaflops=2 * PEAK_SIZE**3 / product / 1e9,
+        peak_gigaflops=2 * size**3 / product / 1e9,
+        gigabytes=2 * COPIED_BYTES / _copy_seconds(trainer.device) / 1e9,
     )
 
 
@@ -126,11 +132,21 @@ def _endless(loader: Loader) -> Iterator[Batch]:
 
 
 def _matrix_product(precision: torch.dtype, device: torch.device) -> Callable[[], Any]:
-    square = torch.randn(PEAK_SIZE, PEAK_SIZE, device=device).to(precision)
+    size = PEAK_SIZE[device.type]
+    square = torch.randn(size, size, device=device).to(precision)
     return lambda: square @ square
 
 
+def _copy_seconds(device: torch.device) -> float:
+    """The fastest of some copies of `COPIED_BYTES`."""
+    source = torch.ones(COPIED_BYTES, dtype=torch.uint8, device=device)
+    copy = torch.empty_like(source)
+    return min(_seconds(device, lambda: copy.copy_(source)) for _ in range(10))
+
+
 def _seconds(device: torch.device, function: Callable[[], Any]) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
     started = perf_counter()
     function()
     if device.type == "cuda":
@@ -139,7 +155,43 @@ def _seconds(device: torch.device, function: Callable[[], Any]) -> float:
 
 
 def main() -> None:
-    """Measure and print one line."""
+    """Measure and print a line, and what `asr-kd plan` wants to know."""
+    given = _arguments()
+    torch.set_num_threads(given.threads)
+    data = synthetic_data(given.senones)
+    settings = {"preset": given.preset} if given.preset else {"kind": given.kind}
+    objective = DistillationObjective(2.0, 1.0, 0.5) if given.distil else HardObjective()
+    optimiser = OptimiserConfig(
+        batch_frames=given.batch_frames, precision=given.precision, compile=given.compile
+    )
+    device = resolve_device(given.device)
+    with TemporaryDirectory() as folder:
+        model = build(settings, DIMS, given.senones, seed=0)
+        trainer = Trainer(model, objective, data, data, optimiser, 0, device, Path(folder), "bench")
+        speed = measure(trainer, given.updates)
+    print(
+        f"{model.parameter_count:,} parameters, {speed.frames_a_second:,.0f} frames/s, "
+        f"{speed.gigaflops:,.0f} of {speed.peak_gigaflops:,.0f} GFLOP/s "
+        f"({100 * speed.share_of_peak:.0f} % of the matrix product's peak), {trainer.precision}, {device}"
+    )
+    print(
+        f"for a plan: asr-kd plan teraflops={speed.peak_gigaflops / 1e3:.3g} "
+        f"share={speed.share_of_peak:.2f} terabytes={speed.gigabytes / 1e3:.3g}"
+    )
+    if given.profile:
+        print(_profile(trainer))
+
+
+def _profile(trainer: Trainer) -> str:
+    """Where the time of some updates goes."""
+    batches = list(trainer.loader.epoch(1))[:20]
+    with torch.profiler.profile() as profile:
+        for batch in batches:
+            trainer.update(batch, 1e-3)
+    return profile.key_averages().table(sort_by="self_cpu_time_total", row_limit=20)
+
+
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Training speed against the peak of a bare matrix product.")
     parser.add_argument("--kind", default="dnn", help="kind of model, with its default settings")
     parser.add_argument("--preset", help="a preset in its place, e.g. hinton2015")
@@ -147,33 +199,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch-frames", type=int, default=1024)
     parser.add_argument("--precision", default="auto", help="auto, bf16 or fp32")
+    parser.add_argument("--compile", action="store_true", help="as optimiser.compile=true")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--updates", type=int, default=60)
     parser.add_argument("--distil", action="store_true", help="train on soft targets and labels")
     parser.add_argument("--profile", action="store_true", help="print where the time goes")
-    given = parser.parse_args()
-
-    torch.set_num_threads(given.threads)
-    data = synthetic_data(given.senones)
-    settings = {"preset": given.preset} if given.preset else {"kind": given.kind}
-    objective = DistillationObjective(2.0, 1.0, 0.5) if given.distil else HardObjective()
-    optimiser = OptimiserConfig(batch_frames=given.batch_frames, precision=given.precision)
-    with TemporaryDirectory() as folder:
-        model = build(settings, DIMS, given.senones, seed=0)
-        device = resolve_device(given.device)
-        trainer = Trainer(model, objective, data, data, optimiser, 0, device, Path(folder), "bench")
-        speed = measure(trainer, given.updates)
-    print(
-        f"{speed.frames_a_second:,.0f} frames/s, "
-        f"{speed.gigaflops:,.0f} of {speed.peak_gigaflops:,.0f} GFLOP/s "
-        f"({100 * speed.share_of_peak:.0f} % of the matrix product's peak), {trainer.precision}, {device}"
-    )
-    if given.profile:
-        batches = list(trainer.loader.epoch(1))[:20]
-        with torch.profiler.profile() as profile:
-            for batch in batches:
-                trainer.update(batch, 1e-3)
-        print(profile.key_averages().table(sort_by="self_cpu_time_total", row_limit=20))
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ def plan_distill(scene: Scene, plan: Plan) -> None:
 
 
 def _plan_targets(scene: Scene, plan: Plan, student: StudentConfig, parts: Sequence[str]) -> None:
-    settings, work = target_settings(scene), scene.work
+    settings, work = target_settings(scene.config.distill, scene.sizes.senones), scene.work
     specialists, senones = student.teachers != "ensemble", scene.sizes.senones
     teachers = 1 if specialists else scene.config.train.members + len(scene.config.distill.teachers)
     stored = measure_networks.Stored(

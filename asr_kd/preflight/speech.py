@@ -35,7 +35,8 @@ _SEARCH_SHARE = 0.5
 
 def _sample(scene: Scene) -> measure_speech.Sample:
     every = scene.sizes.train
-    wanted = max(1, round(len(every) * min(1.0, _SAMPLE_SECONDS / scene.sizes.parts[TRAIN].seconds)))
+    seconds = sum(one.duration_seconds or 0.0 for one in every)
+    wanted = max(1, round(len(every) * min(1.0, _SAMPLE_SECONDS / seconds)))
     chosen = tuple(every[place * len(every) // wanted] for place in range(wanted))
     data = scene.config.data
     return measure_speech.Sample(chosen, scene.config.features, data.sample_rate, data.resample)

@@ -68,7 +68,7 @@ def render(estimate: Estimate) -> str:
         [name, clock(one.seconds), *map(in_words, (one.written, one.process_bytes, one.all_bytes))]
         for name, one in [*estimate.stages.items(), ("together", whole)]
     ]
-    lines = _columns([["stage", "time", "disk", "largest process", "all processes"], *rows])
+    lines = columns([["stage", "time", "disk", "largest process", "all processes"], *rows])
     if estimate.guessed:
         lines.append("decode, bench: there is no graph yet; their searches may take half or twice as long")
     return "\n".join(["preflight: what is to be made will take about", *lines])
@@ -101,7 +101,7 @@ def outcome(work: Path) -> str | None:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise AsrKdError(f"{path} is damaged ({error!r}); delete it") from error
     heads = ["stage", "time", "was", "", "disk", "is", "", "all processes", "were", ""]
-    lines = _columns([heads, *rows])
+    lines = columns([heads, *rows])
     return "\n".join(["preflight: estimated, and measured since", *lines]) if rows else None
 
 
@@ -131,7 +131,7 @@ def _pair(estimated: float, measured: float, words: Callable[[Any], str]) -> lis
     return [words(estimated), words(measured), f"{100 * (estimated / measured - 1):+.0f} %"]
 
 
-def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows with their columns under each other: words to the left, numbers to the right."""
     first, *widths = (max(map(len, column)) for column in zip(*rows, strict=True))
     lines = []

@@ -8,7 +8,7 @@ import torch
 
 from asr_kd import costs
 from asr_kd.compression.fine_tuning import IMPORTANCE_BATCH_FRAMES, IMPORTANCE_BATCHES, share_after
-from asr_kd.config.schema import OptimiserConfig, PruneConfig, StudentConfig
+from asr_kd.config.schema import DistillConfig, OptimiserConfig, PruneConfig, StudentConfig
 from asr_kd.costs import Amounts, Step
 from asr_kd.distillation.soft_targets import TargetSettings
 from asr_kd.models import build
@@ -59,8 +59,13 @@ def total(works: Iterable[Amounts]) -> dict[str, float]:
 
 def parameters(scene: Scene, model: Mapping[str, Any]) -> int:
     """Of a network that does not exist yet."""
+    return count_parameters(model, scene.sizes.dims, scene.sizes.senones)
+
+
+def count_parameters(model: Mapping[str, Any], dims: int, senones: int) -> int:
+    """Of a network with some settings, see `models.build`."""
     with torch.device("meta"):  # an architecture without weights
-        return build(model, scene.sizes.dims, scene.sizes.senones).parameter_count
+        return build(model, dims, senones).parameter_count
 
 
 def shrunk(model: Mapping[str, Any], dims: int, senones: int, share: float) -> dict[str, Any]:
@@ -75,16 +80,15 @@ def shrunk(model: Mapping[str, Any], dims: int, senones: int, share: float) -> d
     return {**model, "hidden_units": units}
 
 
-def target_settings(scene: Scene) -> TargetSettings:
+def target_settings(distill: DistillConfig, senones: int) -> TargetSettings:
     """As stage distill has them, with as many senones as there may be."""
-    distill = scene.config.distill
     used = {student.temperature for student in distill.students.values() if student.soft_weight > 0}
     temperatures = tuple(sorted(used | set(distill.temperatures))) or (1.0,)
     return TargetSettings(
         distill.average,
         distill.top_k,
         temperatures,
-        scene.sizes.senones,
+        senones,
         distill.tempering,
         distill.tail_rank,
     )
@@ -92,7 +96,7 @@ def target_settings(scene: Scene) -> TargetSettings:
 
 def _kept(scene: Scene) -> tuple[int, int]:
     """Senones of a soft target, and dimensions of the shape of its rest."""
-    settings = target_settings(scene)
+    settings = target_settings(scene.config.distill, scene.sizes.senones)
     return settings.kept, settings.rank
 
 

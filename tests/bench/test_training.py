@@ -1,3 +1,4 @@
+import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -44,6 +45,7 @@ def test_speeds_are_of_updates_with_their_data(trainer: Trainer, monkeypatch: py
 
     monkeypatch.setattr(training, "perf_counter", clock)
     monkeypatch.setattr(training, "_matrix_product", lambda *_: product)
+    monkeypatch.setattr(training, "_copy_seconds", lambda _: 0.1)
     monkeypatch.setattr(trainer.loader, "epoch", epoch)
     monkeypatch.setattr(trainer, "update", clock.taking(3.0, trainer.update))
     speed = measure(trainer, updates=5)
@@ -51,4 +53,17 @@ def test_speeds_are_of_updates_with_their_data(trainer: Trainer, monkeypatch: py
     assert speed.frames_a_second == pytest.approx(64 / 4.0)
     assert speed.gigaflops == pytest.approx(operations / 4.0 / 1e9)
     assert speed.peak_gigaflops == pytest.approx(2 * 1024**3 / 0.5 / 1e9)
+    assert speed.gigabytes == pytest.approx(8.0)
     assert speed.share_of_peak == pytest.approx(operations / (8 * 2 * 1024**3))
+
+
+def test_what_is_printed_is_what_a_plan_takes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        "sys.argv", ["training", "--senones=20", "--batch-frames=64", "--updates=2", "--profile"]
+    )
+    training.main()
+    found = capsys.readouterr().out
+    assert "% of the matrix product's peak" in found and "aten::addmm" in found
+    assert re.search(r"asr-kd plan teraflops=[\d.e-]+ share=0.\d+ terabytes=[\d.e-]+\n", found)
