@@ -67,6 +67,9 @@ bench-scoring: setup  ## measure how long scoring and all tests take on 100,000 
 bench-memory: setup  ## measure the peak memory of stages on simulated corpora of 5 and 100 hours (10 GB of disk)
 	$(BIN)/python -m asr_kd.bench.memory $(args)
 
+bench-growth: setup  ## measure how cost grows with the corpus: args="--data D --lexicon L --work W" (docs/scale.md)
+	$(BIN)/python -m asr_kd.bench.growth $(args)
+
 bench-specialists: setup  ## how many frames a second generalist and specialists become one distribution
 	$(BIN)/python -m asr_kd.bench.specialists --work $(or $(work),exp/$(recipe)) $(args)
 
