@@ -1,8 +1,8 @@
 """How cost grows with the corpus: `make bench-growth`.
 
-A corpus whose training part is repeated goes through the stages of recipe `kaldi_dir` at every size; what they
-took stands beside what the preflight estimate said before. Repeated speech is as good as more speech for this:
-every stage reads and computes all of it.
+A corpus whose training part is repeated goes through the stages of recipe `kaldi_dir` at every size; what
+they took stands beside what the preflight estimate said before. Repeated speech is as good as more speech for
+this: every stage reads and computes all of it.
 """
 
 import argparse
