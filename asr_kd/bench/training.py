@@ -20,6 +20,7 @@ import torch
 from asr_kd.config.schema import OptimiserConfig
 from asr_kd.distillation.soft_targets import LEVELS_A_NAT
 from asr_kd.frames import FrameIndex
+from asr_kd.jobs import map_processes
 from asr_kd.models import AcousticModel, build
 from asr_kd.models.devices import resolve_device
 from asr_kd.training.data import FrameData, PerFrame
@@ -157,6 +158,23 @@ def _seconds(device: torch.device, function: Callable[[], Any]) -> float:
 def main() -> None:
     """Measure and print a line, and what `asr-kd plan` wants to know."""
     given = _arguments()
+    # Each in a process of its own, as members are trained: side by side they share memory and caches.
+    found = list(map_processes(_bench, [given] * given.processes, given.processes, "training"))
+    speeds = [speed for _, (speed, _) in found]
+    flops, peak = sum(one.gigaflops for one in speeds), sum(one.peak_gigaflops for one in speeds)
+    print(
+        f"{found[0][1][1]}, {given.processes} x {given.threads} threads: "
+        f"{sum(one.frames_a_second for one in speeds):,.0f} frames/s, {flops:,.0f} of {peak:,.0f} GFLOP/s "
+        f"({100 * flops / peak:.0f} % of the matrix product's peak)"
+    )
+    print(
+        f"for a plan: asr-kd plan teraflops={peak / 1e3:.3g} share={flops / peak:.2f} "
+        f"terabytes={sum(one.gigabytes for one in speeds) / 1e3:.3g}"
+    )
+
+
+def _bench(given: argparse.Namespace) -> tuple[Speed, str]:
+    """What one process finds, and what it measured, in words."""
     torch.set_num_threads(given.threads)
     data = synthetic_data(given.senones)
     settings = {"preset": given.preset} if given.preset else {"kind": given.kind}
@@ -169,17 +187,9 @@ def main() -> None:
         model = build(settings, DIMS, given.senones, seed=0)
         trainer = Trainer(model, objective, data, data, optimiser, 0, device, Path(folder), "bench")
         speed = measure(trainer, given.updates)
-    print(
-        f"{model.parameter_count:,} parameters, {speed.frames_a_second:,.0f} frames/s, "
-        f"{speed.gigaflops:,.0f} of {speed.peak_gigaflops:,.0f} GFLOP/s "
-        f"({100 * speed.share_of_peak:.0f} % of the matrix product's peak), {trainer.precision}, {device}"
-    )
-    print(
-        f"for a plan: asr-kd plan teraflops={speed.peak_gigaflops / 1e3:.3g} "
-        f"share={speed.share_of_peak:.2f} terabytes={speed.gigabytes / 1e3:.3g}"
-    )
-    if given.profile:
-        print(_profile(trainer))
+        if given.profile:
+            print(_profile(trainer))
+    return speed, f"{model.parameter_count:,} parameters, {trainer.precision}, {device}"
 
 
 def _profile(trainer: Trainer) -> str:
@@ -196,7 +206,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--kind", default="dnn", help="kind of model, with its default settings")
     parser.add_argument("--preset", help="a preset in its place, e.g. hinton2015")
     parser.add_argument("--senones", type=int, default=400)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1, help="of each process")
+    parser.add_argument("--processes", type=int, default=1, help="at the same time, each for itself")
     parser.add_argument("--batch-frames", type=int, default=1024)
     parser.add_argument("--precision", default="auto", help="auto, bf16 or fp32")
     parser.add_argument("--compile", action="store_true", help="as optimiser.compile=true")
