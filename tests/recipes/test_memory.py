@@ -11,7 +11,7 @@ from tests.small_mini import content, settings_in
 
 pytestmark = pytest.mark.recipe
 HOURS = [5.0, 100.0]
-MEGABYTES = 1500
+MEGABYTES = 2300  # an export to ONNX takes 1.3 GB, and this process 0.8
 
 
 def test_a_run_with_a_small_budget_keeps_it_and_ends_in_the_same_bytes(
