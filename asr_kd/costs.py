@@ -20,8 +20,10 @@ TORCH_PROCESS = 400 * MEGABYTE
 EXPORT_PROCESS = 1_300 * MEGABYTE  # that writes a network as ONNX and reads it again
 EVERY_PROCESS = (NUMPY_PROCESS, KALDI_PROCESS, TORCH_PROCESS)
 
-# Feature extraction, of a second of audio at 16 kHz: samples, padded samples, energies and features.
+# Feature extraction, of a second of audio at 16 kHz: samples, padded samples, energies and features. At most,
+# and as it was measured where nothing is converted or perturbed.
 BYTES_A_SECOND = 600_000
+USUAL_BYTES_A_SECOND = 200_000
 # Gathering of GMM statistics, of a frame: transformed features, sorted copies, float64.
 BYTES_A_STATISTICS_FRAME = 1_200
 # Tree statistics, of a triphone state that was seen: sums of 40 dimensions in float64, and room to grow. And

@@ -116,6 +116,7 @@ def _run_stage(stage: Stage, config: Config, work: Path) -> None:
     started = time.monotonic()
     with memory.Watch() as watch:
         stage.run(config, work)
+    memory.give_back()  # the next stage counts what this process holds
     seconds = time.monotonic() - started
     say(f"stage {stage.number} {stage.name}: {clock(seconds)}, {memory.in_words(watch.peak)} of memory")
     known = memory.budget()

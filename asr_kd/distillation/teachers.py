@@ -28,7 +28,7 @@ Scores = TypeVar("Scores")
 # Scores of a sample of dev that weights and temperatures are learnt on; 20 million are 160 MB in float64,
 # and a few thousand frames are plenty for a handful of numbers.
 _SAMPLE_SCORES = 20_000_000
-MOST_SAMPLED_FRAMES = 20_000
+_MOST_SAMPLED_FRAMES = 20_000
 SHARES_TOLERANCE = 1e-3  # what the shares of a senone mapping may lack of 1
 
 
@@ -202,8 +202,12 @@ def learn_weights(teachers: Teachers, features: Path, labels: Path, device: str)
 
 def sampled_frames(index: FrameIndex, teachers: Teachers) -> int:
     """How many frames of dev to look at."""
-    fitting = _SAMPLE_SCORES // (teachers.senones * len(teachers.models))
-    return min(index.total_frames, max(1000, fitting), MOST_SAMPLED_FRAMES)
+    return sample_size(index.total_frames, teachers.senones, len(teachers.models))
+
+
+def sample_size(frames: int, senones: int, models: int = 1) -> int:
+    """How many of some frames to look at, with scores of some models."""
+    return min(frames, max(1000, _SAMPLE_SCORES // (senones * models)), _MOST_SAMPLED_FRAMES)
 
 
 def sample(

@@ -26,7 +26,7 @@ DECODING, FRESH, PEER = "decoding", "fresh process", "second of audio for the pe
 _STREAMED_FEATURES, _EXPORTED_NETWORK, _LATENCY_PASSES = 4.5, 1.8, 4.0
 # A search in the stand-in graph of `measure_search` takes so many frames in a graph of `SEARCHED_WORDS`.
 _STAND_IN = 0.58
-_RESULT_BYTES = 60_000  # tables and pictures of a bench
+_RESULT_BYTES = 30_000  # tables and pictures of a bench
 
 
 def systems(scene: Scene) -> dict[str, Kind]:

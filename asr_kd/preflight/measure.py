@@ -3,12 +3,9 @@
 Each function imports its own libraries: how long that takes is measured as well.
 """
 
-import ctypes
-import gc
 import os
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -69,9 +66,7 @@ def _load_torch() -> None:
 
 def private_bytes() -> int:
     """Private memory of this process, without what it is done with but has kept for later."""
-    gc.collect()
-    with suppress(OSError, AttributeError):  # where there is no glibc
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    memory.give_back()
     return memory.private(os.getpid())
 
 

@@ -6,7 +6,7 @@ from asr_kd import costs
 from asr_kd.config.schema import StudentConfig
 from asr_kd.costs import Amounts, Step, divided
 from asr_kd.distillation.scoring import FRAMES_A_SHARD, tail_frames
-from asr_kd.distillation.teachers import MOST_SAMPLED_FRAMES
+from asr_kd.distillation.teachers import sample_size
 from asr_kd.layout import (
     TRAIN,
     UNLABELLED,
@@ -130,7 +130,8 @@ def _plan_targets(scene: Scene, plan: Plan, student: StudentConfig, parts: Seque
 def _plan_quality(scene: Scene, plan: Plan) -> None:
     config, frames, jobs = scene.config, scene.work / "distill" / "frames", list[Amounts]()
     dev, test = scene.sizes.frames("dev"), scene.sizes.frames("test")
-    seen = dev + test + min(dev, MOST_SAMPLED_FRAMES)  # for a temperature
+    sampled = sample_size(dev, scene.sizes.senones)
+    seen = dev + test + sampled  # for a temperature
     members = zip(member_folders(config, scene.work), member_names(scene), strict=True)
     systems = {folder.name: ("train.models", name) for folder, name in members}
     systems |= {name: ("distill.students", one.model) for name, one in config.distill.students.items()}
@@ -143,8 +144,9 @@ def _plan_quality(scene: Scene, plan: Plan) -> None:
             jobs.append(teaching(scene, plan, seen, system == "specialists"))
             plan.write("distill", frames / system, _SMALL_BYTES)
     if jobs:
-        slots = min(scene.workers, len(jobs))
-        plan.steps.append(Step("distill", "frames of dev and test", tuple(jobs), slots, TORCH))
+        data = costs.BYTES_A_SAMPLED_SCORE * sampled * scene.sizes.senones
+        slots = min(scene.processes(costs.TORCH_PROCESS + data), len(jobs))
+        plan.steps.append(Step("distill", "frames of dev and test", tuple(jobs), slots, TORCH, data))
 
 
 def plan_compress(scene: Scene, plan: Plan) -> None:

@@ -69,7 +69,7 @@ def extract(scene: Scene, plan: Plan, parts: Sequence[str], stage: str) -> None:
     need_features(scene, plan)
     seconds, piece = sum(sizes.parts[part].seconds for part in waiting), _longest_piece(scene)
     slots = scene.processes(costs.features_memory(piece))
-    data = costs.features_memory(piece) - costs.NUMPY_PROCESS
+    data = round(costs.USUAL_BYTES_A_SECOND * piece)
     jobs = divided({FEATURES: seconds}, slots)
     plan.steps.append(Step(stage, f"features of {', '.join(waiting)}", jobs, slots, NUMPY, data))
 
