@@ -31,6 +31,7 @@ from asr_kd.preflight.trainings import target_settings
 
 STAGES = ("features", "align", "train", "distill", "compress", "decode")
 _CHECKPOINT_BYTES = 16  # of a parameter: weight, two moments, best weight
+_HARDLY_MORE = 1.1  # of the shortest time: what fewer GPUs may take
 _DENSE_BYTES = 2  # of a posterior in float16, as a store without top k would have it
 
 
@@ -209,12 +210,12 @@ class _Costs:
         return self._cluster.machines if step.stage == "decode" else 1
 
     def _train(self, stage: StagePlan, step: Step) -> int:
-        """Add trainings, each by as many GPUs together as all are through with first."""
+        """Add trainings, each by so few GPUs together that more would hardly spare any time."""
         cluster = self._cluster
         choices = [count for count in (1, 2, 4, 8, 16) if count <= cluster.gpus_here]
         lengths = {count: [self._training_seconds(job, count) for job in step.jobs] for count in choices}
         spans = {count: costs.makespan(lengths[count], cluster.gpus // count) for count in choices}
-        count = min(choices, key=lambda one: (spans[one], one))
+        count = min(one for one in choices if spans[one] <= _HARDLY_MORE * min(spans.values()))
         stage.together[step.what] = count
         stage.seconds += spans[count]
         stage.gpu_seconds += count * sum(lengths[count])
@@ -265,16 +266,7 @@ def render(config: Config, hours: float, plans: Sequence[ScalePlan]) -> str:
     return "\n".join(lines)
 
 
-_HEADS = (
-    "stage",
-    "time",
-    "GPU hours",
-    "core hours",
-    "disk TB",
-    "to and from disks TB",
-    "GPU to GPU TB",
-    "together",
-)
+_HEADS = ("stage", "time", "GPU hours", "core hours", "disk TB", "traffic TB", "GPU to GPU TB", "GPUs a job")
 
 
 def _rows(stages: Mapping[str, StagePlan]) -> list[list[str]]:
@@ -290,7 +282,7 @@ def _rows(stages: Mapping[str, StagePlan]) -> list[list[str]]:
     return [
         [
             name,
-            f"{one.seconds / 3600:,.1f} h",
+            f"{one.seconds / 60:.0f} min" if one.seconds < 3600 else f"{one.seconds / 3600:,.1f} h",
             f"{one.gpu_seconds / 3600:,.1f}",
             f"{one.core_seconds / 3600:,.0f}",
             *map(_terabytes, (one.written, one.traffic, one.exchanged)),
