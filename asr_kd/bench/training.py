@@ -159,11 +159,11 @@ def main() -> None:
     """Measure and print a line, and what `asr-kd plan` wants to know."""
     given = _arguments()
     # Each in a process of its own, as members are trained: side by side they share memory and caches.
-    found = list(map_processes(_bench, [given] * given.processes, given.processes, "training"))
-    speeds = [speed for _, (speed, _) in found]
+    pool = map_processes(_bench, [given] * given.processes, given.processes, "training")
+    speeds, measured, profiles = zip(*(found for _, found in pool), strict=True)
     flops, peak = sum(one.gigaflops for one in speeds), sum(one.peak_gigaflops for one in speeds)
     print(
-        f"{found[0][1][1]}, {given.processes} x {given.threads} threads: "
+        f"{measured[0]}, {given.processes} x {given.threads} threads: "
         f"{sum(one.frames_a_second for one in speeds):,.0f} frames/s, {flops:,.0f} of {peak:,.0f} GFLOP/s "
         f"({100 * flops / peak:.0f} % of the matrix product's peak)"
     )
@@ -171,10 +171,11 @@ def main() -> None:
         f"for a plan: asr-kd plan teraflops={peak / 1e3:.3g} share={flops / peak:.2f} "
         f"terabytes={sum(one.gigabytes for one in speeds) / 1e3:.3g}"
     )
+    print(*filter(None, profiles), sep="\n")
 
 
-def _bench(given: argparse.Namespace) -> tuple[Speed, str]:
-    """What one process finds, and what it measured, in words."""
+def _bench(given: argparse.Namespace) -> tuple[Speed, str, str]:
+    """What one process finds, what it measured, in words, and where the time went, if that is asked for."""
     torch.set_num_threads(given.threads)
     data = synthetic_data(given.senones)
     settings = {"preset": given.preset} if given.preset else {"kind": given.kind}
@@ -187,9 +188,8 @@ def _bench(given: argparse.Namespace) -> tuple[Speed, str]:
         model = build(settings, DIMS, given.senones, seed=0)
         trainer = Trainer(model, objective, data, data, optimiser, 0, device, Path(folder), "bench")
         speed = measure(trainer, given.updates)
-        if given.profile:
-            print(_profile(trainer))
-    return speed, f"{model.parameter_count:,} parameters, {trainer.precision}, {device}"
+        profile = _profile(trainer) if given.profile else ""
+    return speed, f"{model.parameter_count:,} parameters, {trainer.precision}, {device}", profile
 
 
 def _profile(trainer: Trainer) -> str:

@@ -58,12 +58,12 @@ def test_speeds_are_of_updates_with_their_data(trainer: Trainer, monkeypatch: py
 
 
 def test_what_is_printed_is_what_a_plan_takes(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     small = ["--senones=20", "--batch-frames=64", "--updates=2", "--processes=2"]
     monkeypatch.setattr("sys.argv", ["training", *small, "--profile"])
     training.main()
-    found = capfd.readouterr().out
+    found = capsys.readouterr().out
     assert "2 x 1 threads" in found and "% of the matrix product's peak" in found
     assert found.count("aten::addmm ") == 2  # a profile of each
     assert re.search(r"asr-kd plan teraflops=[\d.e-]+ share=0\.\d+ terabytes=[\d.e-]+\n", found)
