@@ -53,7 +53,7 @@ class BatchNorm(nn.BatchNorm1d):
 class _Normalised(torch.autograd.Function):
     """Rows of which all processes know mean and variance; backward each needs two sums of all of them.
 
-    As one function: the gradient of every step of it by itself takes several times as long.
+    As one function: autograd would go through every step of it by itself.
     """
 
     @staticmethod
