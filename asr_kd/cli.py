@@ -116,7 +116,7 @@ def _plan(settings: Sequence[str]) -> None:
     names = ("hours", "gpus", "gpus_a_machine", "cores", "teraflops", "share", "terabytes", "link", "network")
     own, config = _load_with(settings, *names)
     hours, clusters = cluster.given_number(own, "hours"), cluster.clusters(own)
-    print(scale.render(config, hours, scale.plan(config, hours, clusters)))
+    print(scale.render(scale.plan(config, hours, clusters)))
 
 
 def _sweep(settings: Sequence[str]) -> None:

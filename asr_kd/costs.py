@@ -211,8 +211,9 @@ def search_effort(words: int, max_active: int, beam: float) -> float:
 
 # --- what is written ----------------------------------------------------------------------------------------
 
-# Of a training on its way: two checkpoints, each with weights, two moments and the best weights; one is new.
-CHECKPOINT_BYTES_A_PARAMETER = 3 * 16
+# Of a checkpoint: weights, two moments and the best weights. Of a training there are two and a new one.
+CHECKPOINT_BYTES = 16
+CHECKPOINT_BYTES_A_PARAMETER = 3 * CHECKPOINT_BYTES
 SCORE_BYTES = 2  # of a senone and frame, while a system is decoded
 TEXTS_BYTES, BYTES_AN_UTTERANCE = 40_000, 150  # of a decoding, of an index: tables and names
 LOG_BYTES = 60_000  # of a training: log and curve

@@ -1,5 +1,6 @@
 """Sizes, limits of machine and containers, and how many workers there is room for."""
 
+import ctypes
 import os
 import time
 from collections.abc import Mapping
@@ -152,3 +153,12 @@ def test_a_shortage_becomes_a_message_that_names_a_setting(error: Exception) -> 
 def test_other_errors_stay_what_they_are() -> None:
     with pytest.raises(RuntimeError, match="shape"), memory.naming("training", "x"):
         raise RuntimeError("shape mismatch")
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="not glibc")
+def test_what_was_freed_is_given_back() -> None:
+    pieces = [bytes(50_000) for _ in range(4000)]
+    held = memory.private(os.getpid())
+    del pieces[:-1]  # the last keeps the heap from shrinking by itself
+    memory.give_back()
+    assert memory.private(os.getpid()) < held - 150_000_000

@@ -98,7 +98,7 @@ def shard_workers(
         reserved = tree_memory(corpus.index.total_frames, len(corpus.lexicon.phones))
         room = max(0, cost.room(workers) - reserved // workers)
         initargs = (corpus.with_alignments(folder / ALIGNMENTS_FILE), settings, room)
-        yield stack.enter_context(ShardWorkers(workers, "GMM training", shards.initialise, initargs))
+        yield stack.enter_context(ShardWorkers(workers, "GMM training", shards.initialise, initargs, folder))
 
 
 class _Trainer:

@@ -27,10 +27,17 @@ class ShardWorkers:
         description: what they do, for error messages.
         initializer: a module-level function that each process calls first.
         initargs: its arguments.
+        scratch: folder for what goes between the processes, cleared away with it after a kill; none: the
+            system's.
     """
 
     def __init__(
-        self, workers: int, description: str, initializer: Callable[..., None], initargs: tuple[Any, ...]
+        self,
+        workers: int,
+        description: str,
+        initializer: Callable[..., None],
+        initargs: tuple[Any, ...],
+        scratch: Path | None = None,
     ) -> None:
         self._description = description
         self._pools = [
@@ -42,7 +49,7 @@ class ShardWorkers:
             )
             for _ in range(workers)
         ]
-        self._letters, self._numbers = TemporaryDirectory(), count()
+        self._letters, self._numbers = TemporaryDirectory(prefix=".letters-", dir=scratch), count()
 
     def __enter__(self) -> "ShardWorkers":
         return self

@@ -16,7 +16,7 @@ from asr_kd.errors import AsrKdError
 from asr_kd.hmm.speed import START
 from asr_kd.jobs import available_cores
 from asr_kd.layout import TRAIN
-from asr_kd.preflight import cluster as gpus
+from asr_kd.preflight import gpus
 from asr_kd.preflight.calibration import calibrate
 from asr_kd.preflight.check import MEASURED_SECONDS
 from asr_kd.preflight.cluster import Cluster
@@ -30,7 +30,6 @@ from asr_kd.preflight.table import columns
 from asr_kd.preflight.trainings import target_settings
 
 STAGES = ("features", "align", "train", "distill", "compress", "decode")
-_CHECKPOINT_BYTES = 16  # of a parameter: weight, two moments, best weight
 _HARDLY_MORE = 1.1  # of the shortest time: what fewer GPUs may take
 _DENSE_BYTES = 2  # of a posterior in float16, as a store without top k would have it
 
@@ -75,7 +74,24 @@ class ScalePlan:
     stages: Mapping[str, StagePlan]
 
 
-def plan(config: Config, hours: float, clusters: Sequence[Cluster]) -> list[ScalePlan]:
+@dataclass(frozen=True)
+class Outlook:
+    """What a recipe would take.
+
+    Attributes:
+        sizes: of the corpus that it would learn from.
+        dense: bytes of the training part's posteriors in float16.
+        stored: bytes of its soft targets.
+        plans: of each cluster.
+    """
+
+    sizes: Sizes
+    dense: int
+    stored: int
+    plans: Sequence[ScalePlan]
+
+
+def plan(config: Config, hours: float, clusters: Sequence[Cluster]) -> Outlook:
     """What a recipe would take with so much speech to learn from, on each of some clusters.
 
     Args:
@@ -93,10 +109,10 @@ def plan(config: Config, hours: float, clusters: Sequence[Cluster]) -> list[Scal
     trainings = (config.train.optimiser, *(one.optimiser for one in config.distill.students.values()))
     if any(one.processes > 1 for one in trainings):
         raise AsrKdError("optimiser.processes: a plan chooses it; leave it at 1")
-    found = read_sizes(config, work)
-    if not found.train or hours <= 0:
+    own = read_sizes(config, work)
+    if not own.train or hours <= 0:
         raise AsrKdError(f"hours={hours:g} of {config.recipe}: a plan needs speech, and more than 0 hours")
-    sizes = scaled(found, hours, config.align.gmm.leaves)
+    sizes = scaled(own, hours, config.align.gmm.leaves)
     plans = [_work(config, work, sizes, one) for one in clusters]
     cores = available_cores()
     needs = {
@@ -105,11 +121,12 @@ def plan(config: Config, hours: float, clusters: Sequence[Cluster]) -> list[Scal
         if not isinstance(need.of, Network | Training)
     }
     constants = calibrate(needs.values(), work, cores)
-    audio = _audio_bytes(found)
-    return [
+    audio = _audio_bytes(own)
+    found = [
         ScalePlan(one, _Costs(config, sizes, one, planned, constants, audio).stages())
         for one, planned in zip(clusters, plans, strict=True)
     ]
+    return Outlook(sizes, *dense_and_stored(config, sizes), found)
 
 
 def scaled(sizes: Sizes, hours: float, senones: int) -> Sizes:
@@ -227,7 +244,7 @@ class _Costs:
             # Every process reads all of the corpus; the leading one writes checkpoints.
             stage.traffic += sum(count * amount * self._reads[unit] for unit, amount in trained)
             largest = max(gpus.parameters(self._trainings[unit].network) for unit, _ in trained)
-            stage.traffic += _CHECKPOINT_BYTES * largest * seconds / self._checkpoint_seconds
+            stage.traffic += costs.CHECKPOINT_BYTES * largest * seconds / self._checkpoint_seconds
         return min(cluster.machines, -(-len(step.jobs) * count // cluster.gpus_here))
 
     def _training_seconds(self, job: Amounts, processes: int) -> float:
@@ -250,18 +267,17 @@ def _length(job: Amounts, seconds: Mapping[str, float]) -> float:
     return sum(amount * seconds[unit] for unit, amount in job.items() if unit in seconds)
 
 
-def render(config: Config, hours: float, plans: Sequence[ScalePlan]) -> str:
+def render(outlook: Outlook) -> str:
     """A table a cluster, and what soft targets take."""
     lines = []
-    for one in plans:
+    for one in outlook.plans:
         count, machines = one.cluster.gpus, one.cluster.machines
         lines.append(f"{count} GPU{'s' * (count > 1)} in {machines} machine{'s' * (machines > 1)}")
         lines += [*columns([list(_HEADS), *_rows(one.stages)]), ""]
-    sizes = scaled(read_sizes(config, Path(config.work)), hours, config.align.gmm.leaves)
-    dense, stored = dense_and_stored(config, sizes)
+    sizes = outlook.sizes
     lines.append(
-        f"soft targets of {sizes.frames(TRAIN):,} frames: {_terabytes(stored)} TB, "
-        f"and as float16 posteriors of all {sizes.senones:,} senones {_terabytes(dense)} TB"
+        f"soft targets of {sizes.frames(TRAIN):,} frames: {_terabytes(outlook.stored)} TB, "
+        f"and as float16 posteriors of all {sizes.senones:,} senones {_terabytes(outlook.dense)} TB"
     )
     return "\n".join(lines)
 

@@ -141,24 +141,26 @@ class Trainer:
             shown.update(progress.batches)
             for batch in self.loader.epoch(progress.epoch, skip=progress.batches):
                 done = (progress.epoch + (progress.batches + 0.5) / batches) / settings.epochs
-                progress.summed_loss += self.update(batch, learning_rate(done, settings))
+                progress.summed_loss += self.update(batch, learning_rate(done, settings), stop)
                 progress.batches += 1
                 progress.updates += 1
                 chunks += batch.place.chunks if batch.place else len(batch.inputs)
                 shown.update()
-                # All processes stop after the same update: the next one needs each of them.
-                asked = self.group.any(stop.asked)
-                if asked or time.monotonic() - saved >= settings.checkpoint_seconds:
+                if stop.asked or time.monotonic() - saved >= settings.checkpoint_seconds:
                     self.save()
                     saved = time.monotonic()
-                if asked:
-                    stop.asked = True
+                if stop.asked:
                     break
         return chunks * self.model.chunk_frames / max(time.monotonic() - started, 1e-9)
 
-    def update(self, batch: Batch, rate: float) -> float:
-        """One step of gradient descent; returns the loss."""
-        value = self.group.sum(self.backward(batch))[0] / self.group.size
+    def update(self, batch: Batch, rate: float, stop: stopping.Deferred | None = None) -> float:
+        """One step of gradient descent; returns the loss.
+
+        Where one process is asked to stop, `stop` says so to all of them: the next update needs each.
+        """
+        stop = stop or stopping.Deferred()
+        loss, asked = self.group.sum(self.backward(batch), float(stop.asked))
+        value, stop.asked = loss / self.group.size, asked > 0
         if not math.isfinite(value):
             self.fail(f"the loss of update {self.progress.updates + 1} is {value}")
         norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.gradient_clip))

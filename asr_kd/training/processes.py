@@ -71,10 +71,6 @@ class Group:
         sums: list[float] = added.tolist()
         return sums
 
-    def any(self, flag: bool) -> bool:
-        """Whether any process says so; the same in each."""
-        return self.sum(float(flag))[0] > 0
-
     def wait(self) -> None:
         """Until all processes are here."""
         self.sum(0.0)

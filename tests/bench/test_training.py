@@ -66,4 +66,4 @@ def test_what_is_printed_is_what_a_plan_takes(
     found = capsys.readouterr().out
     assert "2 x 1 threads" in found and "% of the matrix product's peak" in found
     assert found.count("Self CPU time total") == 2  # a profile of each
-    assert re.search(r"asr-kd plan teraflops=[\d.e-]+ share=0\.\d+ terabytes=[\d.e-]+\n", found)
+    assert re.search(r"asr-kd plan teraflops=[\d.e-]+ share=[\d.]+ terabytes=[\d.e-]+\n", found)

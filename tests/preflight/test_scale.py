@@ -1,7 +1,7 @@
 """A plan grows with the speech and shrinks with the GPUs; what a GPU takes is counted by hand here."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from asr_kd.config.schema import GmmConfig
 from asr_kd.costs import Constants
 from asr_kd.hmm.speed import GAUSSIAN, count_passes
 from asr_kd.models import build
-from asr_kd.preflight import cluster, scale
+from asr_kd.preflight import gpus, scale
 from asr_kd.preflight.calibration import UNMEASURED
 from asr_kd.preflight.cluster import Cluster, clusters
 from asr_kd.preflight.measure_networks import TAIL, Network, Stored, Training
@@ -43,23 +43,23 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
-def planned(settings: list[str], hours: float, *given: Cluster) -> list[scale.ScalePlan]:
-    return scale.plan(cli.load(settings), hours, given)
+def planned(settings: list[str], hours: float, *given: Cluster) -> Sequence[scale.ScalePlan]:
+    return scale.plan(cli.load(settings), hours, given).plans
 
 
 def test_a_frame_takes_its_operations_and_its_bytes() -> None:
     count = build(MODEL, 4, 30).parameter_count
-    assert cluster.parameters(NETWORK) == count
+    assert gpus.parameters(NETWORK) == count
     flops, memory = 0.5 * 100e12, 2e12
     alone = 6 * count / flops + (30 * 40 + 40 * count / 100) / memory
-    assert cluster.learnt(TRAINING, FAST, 1) == pytest.approx(alone)
+    assert gpus.learnt(TRAINING, FAST, 1) == pytest.approx(alone)
     shared = (6 * count / flops + 30 * 40 / memory) / 4 + 40 * count / 100 / memory
     sent = 2 * 3 / 4 * 4 * count / 100
-    assert cluster.exchanged(TRAINING, 1) == 0 and cluster.exchanged(TRAINING, 4) == pytest.approx(sent)
-    assert cluster.learnt(TRAINING, FAST, 4) == pytest.approx(shared + sent / 100e9)
-    assert cluster.scored(NETWORK, FAST) < cluster.learnt(TRAINING, FAST, 1)
+    assert gpus.exchanged(TRAINING, 1) == 0 and gpus.exchanged(TRAINING, 4) == pytest.approx(sent)
+    assert gpus.learnt(TRAINING, FAST, 4) == pytest.approx(shared + sent / 100e9)
+    assert gpus.scored(NETWORK, FAST) < gpus.learnt(TRAINING, FAST, 1)
     one, ten = (Stored("arithmetic", 20, (2.0,), 30, "after", 0, count, 1.0) for count in (1, 10))
-    assert 1 < cluster.stored(ten, FAST) / cluster.stored(one, FAST) < 10
+    assert 1 < gpus.stored(ten, FAST) / gpus.stored(one, FAST) < 10
 
 
 def test_only_what_is_learnt_from_grows() -> None:
@@ -110,7 +110,9 @@ def test_slow_disks_are_what_a_stage_waits_for(mini: list[str], measured: list[s
 
 def test_senones_are_those_that_are_planned_with(mini: list[str], measured: list[str]) -> None:
     config = cli.load([*mini, "align.gmm.leaves=14000"])
-    (found,) = scale.plan(config, 2000.0, [FAST])
+    outlook = scale.plan(config, 2000.0, [FAST])
+    (found,) = outlook.plans
+    assert outlook.dense == 2 * 14_000 * outlook.sizes.frames("train") > outlook.stored > 0
     network = build({**config.models["member"]}, config.features.mel_bins, 14_000)
     assert found.stages["train"].written > 4 * network.parameter_count * config.train.members
 
