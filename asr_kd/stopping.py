@@ -16,7 +16,7 @@ class Terminated(KeyboardInterrupt):
     """Somebody asked the program to stop."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Deferred:
     """Requests inside of `deferred`.
 

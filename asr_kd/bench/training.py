@@ -6,7 +6,7 @@ turn with the training, means the same anywhere.
 """
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from asr_kd import stopping
 from asr_kd.config.schema import OptimiserConfig
 from asr_kd.distillation.soft_targets import LEVELS_A_NAT
 from asr_kd.frames import FrameIndex
@@ -25,8 +26,9 @@ from asr_kd.models import AcousticModel, build
 from asr_kd.models.devices import resolve_device
 from asr_kd.training.data import FrameData, PerFrame
 from asr_kd.training.loader import Batch, Loader
-from asr_kd.training.loop import Trainer
+from asr_kd.training.loop import Trainer, Work
 from asr_kd.training.objectives import DistillationObjective, HardObjective
+from asr_kd.training.stacked import Compute, compute_alone, compute_stacked
 
 UTTERANCES, UTTERANCE_FRAMES, DIMS, TOP_K = 200, 300, 40, 20
 # Rows and columns of the matrices of the peak: GPUs have thousands of cores to keep busy.
@@ -56,21 +58,34 @@ class Speed:
         return self.gigaflops / self.peak_gigaflops
 
 
-def measure(trainer: Trainer, updates: int) -> Speed:
-    """Time single updates, each followed by a matrix product for the peak; the fast tenth of both."""
-    batches = _endless(trainer.loader)
-    operations = update_operations(trainer.model, next(batches))
+def measure(trainers: Sequence[Trainer], compute: Compute, updates: int) -> Speed:
+    """Time single updates, each followed by a matrix product for the peak; the fast tenth of both.
+
+    Args:
+        trainers: of networks of one architecture, all of which are updated at a time.
+        compute: their gradients.
+        updates: to be timed.
+    """
+    trainer = trainers[0]
+    batches = [_endless(one.loader) for one in trainers]
+
+    def update() -> None:
+        works = [Work(one, next(own)) for one, own in zip(trainers, batches, strict=True)]
+        for work, loss in zip(works, compute(works), strict=True):
+            work.trainer.step(loss, 1e-3, stopping.Deferred())
+
+    operations = len(trainers) * update_operations(trainer.model, next(batches[0]))
     peak, size = _matrix_product(trainer.precision, trainer.device), PEAK_SIZE[trainer.device.type]
     update_seconds, peak_seconds = [], []
     for _ in range(updates + 5):
-        update_seconds.append(_seconds(trainer.device, lambda: trainer.update(next(batches), 1e-3)))
+        update_seconds.append(_seconds(trainer.device, update))
         peak_seconds.append(_seconds(trainer.device, peak))
     # The first few allocate memory and choose kernels; the slow ones were interrupted by other programs.
-    update, product = (float(np.quantile(times[5:], 0.1)) for times in (update_seconds, peak_seconds))
-    frames = trainer.loader.batch_chunks * trainer.model.chunk_frames
+    taken, product = (float(np.quantile(times[5:], 0.1)) for times in (update_seconds, peak_seconds))
+    frames = len(trainers) * trainer.loader.batch_chunks * trainer.model.chunk_frames
     return Speed(
-        frames_a_second=frames / update,
-        gigaflops=operations / update / 1e9,
+        frames_a_second=frames / taken,
+        gigaflops=operations / taken / 1e9,
         peak_gigaflops=2 * size**3 / product / 1e9,
         gigabytes=2 * COPIED_BYTES / _copy_seconds(trainer.device) / 1e9,
     )
@@ -185,11 +200,17 @@ def _bench(given: argparse.Namespace) -> tuple[Speed, str, str]:
     )
     device = resolve_device(given.device)
     with TemporaryDirectory() as folder:
-        model = build(settings, DIMS, given.senones, seed=0)
-        trainer = Trainer(model, objective, data, data, optimiser, 0, device, Path(folder), "bench")
-        speed = measure(trainer, given.updates)
-        profile = _profile(trainer) if given.profile else ""
-    return speed, f"{model.parameter_count:,} parameters, {trainer.precision}, {device}", profile
+        trainers = [
+            Trainer(model, objective, data, data, optimiser, seed, device, Path(folder), "bench")
+            for seed in range(given.networks)
+            for model in [build(settings, DIMS, given.senones, seed)]
+        ]
+        speed = measure(trainers, compute_stacked if given.stacked else compute_alone, given.updates)
+        profile = _profile(trainers[0]) if given.profile else ""
+    measured = f"{trainers[0].model.parameter_count:,} parameters, {trainers[0].precision}, {device}"
+    if given.networks > 1:
+        measured += f", {given.networks} networks {'stacked' if given.stacked else 'one after another'}"
+    return speed, measured, profile
 
 
 def _profile(trainer: Trainer) -> str:
@@ -208,6 +229,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--senones", type=int, default=400)
     parser.add_argument("--threads", type=int, default=1, help="of each process")
     parser.add_argument("--processes", type=int, default=1, help="at the same time, each for itself")
+    parser.add_argument("--networks", type=int, default=1, help="of one architecture, in each process")
+    parser.add_argument(
+        "--stacked", action="store_true", help="their gradients together, as train.stacked=always"
+    )
     parser.add_argument("--batch-frames", type=int, default=1024)
     parser.add_argument("--precision", default="auto", help="auto, bf16 or fp32")
     parser.add_argument("--compile", action="store_true", help="as optimiser.compile=true")

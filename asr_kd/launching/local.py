@@ -1,6 +1,5 @@
 """Jobs in processes of this machine."""
 
-import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from operator import attrgetter
@@ -9,7 +8,7 @@ from asr_kd import stopping
 from asr_kd.errors import AsrKdError
 from asr_kd.jobs import LITTLE, OWN_WORKERS, Cost, Job, WorkerDiedError, explained, map_processes
 from asr_kd.launching.launcher import MakeOrder, raise_failures
-from asr_kd.launching.order import reason
+from asr_kd.launching.order import told
 
 
 class LocalLauncher:
@@ -71,11 +70,7 @@ def attempt(job: Job) -> str:
         with explained(job.name, job.cost.lower):
             job.run()
     except Exception as error:  # whatever it is, the other jobs go on, and it is reported
-        why = reason(error)
-        if why is None:
-            traceback.print_exc()
-            why = f"{error!r}, see above where"
-        return why
+        return told(error)
     except stopping.Terminated:
         _stopped.append(job.name)
         raise

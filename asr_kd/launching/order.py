@@ -1,6 +1,7 @@
 """What a job of a batch system is told, and what it answers: small JSON files in the recipe's work folder."""
 
 import json
+import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -88,3 +89,12 @@ def reason(error: Exception) -> str | None:
     if isinstance(error, OSError):
         return disk.advice(error)
     return str(error) if isinstance(error, AsrKdError) else None
+
+
+def told(error: Exception) -> str:
+    """What to tell a user of any error; where a defect is printed in full."""
+    why = reason(error)
+    if why is None:
+        traceback.print_exception(error)
+        why = f"{error!r}, see above where"
+    return why

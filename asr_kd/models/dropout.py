@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from asr_kd.models.mapped import is_mapped
+
 # A bank this many times as long as the largest input makes two equal slices in one update unlikely.
 BANK_FACTOR = 8
 
@@ -45,7 +47,7 @@ class Dropout(nn.Module):
         """Units of any shape, some of them zeroed and the rest scaled up; unchanged in evaluation."""
         if not self.training or self.probability == 0.0:
             return units
-        if units.device.type != "cpu":
+        if units.device.type != "cpu" or is_mapped():  # a place in the bank cannot be mapped
             return functional.dropout(units, self.probability)
         return units * _mask(units, self.probability)
 

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch import distributed as dist
 from torch.nn import functional
 
+from asr_kd.models.mapped import is_mapped
+
 _joint: ContextVar[bool] = ContextVar("joint", default=False)
 
 
@@ -32,10 +34,10 @@ class BatchNorm(nn.BatchNorm1d):
 
     def forward(self, rows: Tensor) -> Tensor:
         """The same shape."""
-        if not (self.training and _joint.get()):
-            return super().forward(rows)
-        # Where the input is bf16, as torch does: sums in float32.
+        # Where the input is bf16, as torch does: sums in float32. Mapped, it does not.
         wide = rows.float()
+        if not (self.training and _joint.get()):
+            return super().forward(wide).to(rows.dtype) if is_mapped() else super().forward(rows)
         count, mean, variance = _joint_moments(wide.detach())
         self._follow(count, mean, variance)
         scaled: Tensor = _Normalised.apply(wide, self.weight, self.bias, count, mean, variance, self.eps)

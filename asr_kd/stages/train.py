@@ -1,17 +1,18 @@
 """Stage 3, train: the members of the ensemble, then specialists."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from asr_kd.artifacts import Artifact, fingerprint
-from asr_kd.config import Config, TransferConfig
+from asr_kd.config import Config, SlurmConfig, TransferConfig
 from asr_kd.errors import AsrKdError
 from asr_kd.features.store import open_part
 from asr_kd.frames import FrameIndex, open_frames
+from asr_kd.jobs import Job
 from asr_kd.launching import make_launcher
 from asr_kd.layout import member_folders
 from asr_kd.models.devices import resolve_device
@@ -28,7 +29,7 @@ from asr_kd.stages.transfer import (
     training_parts,
 )
 from asr_kd.training.data import FrameData, PerFrame, labelled
-from asr_kd.training.jobs import TrainingJob, optimiser_fingerprint, run_missing
+from asr_kd.training.jobs import TrainingJob, missing, optimiser_fingerprint, stack
 from asr_kd.training.objectives import HardObjective
 
 
@@ -57,7 +58,11 @@ def run(config: Config, work: Path) -> None:
         _member(config, work, number, folder, parts)
         for number, folder in enumerate(member_folders(config, work))
     ]
-    run_missing(jobs, make_launcher(config), "members")
+    waiting = missing(jobs)
+    # A job of Slurm makes one artefact.
+    apart = isinstance(config.launcher, SlurmConfig)
+    batch: Sequence[Job] = waiting if apart else stack(waiting, config.train.stacked)
+    make_launcher(config).map(batch, "members")
     dev = partial(open_labelled, work, "dev")
     specialists.run(config, work, parts, dev, data_artifacts(work), read_senones(work))
 

@@ -13,15 +13,18 @@ from asr_kd.costs import MEGABYTE, TORCH_PROCESS, training_memory
 from asr_kd.errors import AsrKdError
 from asr_kd.jobs import Cost
 from asr_kd.launching import Launcher
+from asr_kd.launching.launcher import raise_failures
+from asr_kd.launching.order import told
 from asr_kd.models import AcousticModel, build
 from asr_kd.models.storage import load_model
 from asr_kd.planning import ArtifactJob
 from asr_kd.progress import say
 from asr_kd.seeding import derive_seed
 from asr_kd.training.data import FrameData
-from asr_kd.training.loop import Trainer
+from asr_kd.training.loop import Steps, Trainer, run_alone
 from asr_kd.training.objectives import Objective
-from asr_kd.training.processes import Group, run_together
+from asr_kd.training.processes import ALONE, Group, run_together
+from asr_kd.training.stacked import ALWAYS, AUTO, STACKING, Stack, follow
 
 # What decides only how a training is carried out, not what comes out of it but for rounding.
 CARRYING_OUT = ("checkpoint_seconds", "processes", "compile")
@@ -37,6 +40,7 @@ class ModelJob(ArtifactJob, Protocol):
 
 
 AnyJob = TypeVar("AnyJob", bound=ModelJob)
+Missing = TypeVar("Missing", bound=ArtifactJob)
 
 
 class TrainsModel:
@@ -102,6 +106,65 @@ class TrainingJob(TrainsModel):
 
 
 @dataclass(frozen=True)
+class StackedJob(TrainsModel):
+    """Several models of one architecture, to be trained in one process, see `training.stacked`.
+
+    Attributes:
+        jobs: of the models.
+        setting: `train.stacked`.
+    """
+
+    jobs: tuple[TrainingJob, ...]
+    setting: str
+
+    @property
+    def name(self) -> str:
+        """See `jobs.Job`."""
+        return f"{self.jobs[0].name} to {self.jobs[-1].name}"
+
+    @property
+    def path(self) -> Path:
+        """See `jobs.Job`."""
+        return self.jobs[0].path.parent
+
+    @property
+    def optimiser(self) -> OptimiserConfig:
+        """Of each."""
+        return self.jobs[0].optimiser
+
+    @property
+    def cost(self) -> Cost:
+        """See `jobs.Job`."""
+        costs = [job.cost for job in self.jobs]
+        return Cost(sum(cost.private_bytes for cost in costs), costs[0].lower)
+
+    def run(self) -> None:
+        """See `jobs.Job`."""
+        torch.set_num_threads(self.cores)
+        waiting = {job.name: job for job in self.jobs if find(job.path, job.made_from) is None}
+        failures = follow({name: _steps(job, ALONE) for name, job in waiting.items()}, Stack(self.setting))
+        raise_failures({name: told(error) for name, error in failures.items()}, len(self.jobs), "models")
+
+
+def stack(jobs: Sequence[TrainingJob], setting: str) -> list[TrainingJob | StackedJob]:
+    """Put jobs of the same architecture and optimiser together, where `train.stacked` says so.
+
+    Raises:
+        AsrKdError: the setting is unknown.
+    """
+    if setting not in STACKING:
+        raise AsrKdError(f"train.stacked={setting} is not known; give {', '.join(STACKING)}")
+    groups: dict[str, list[TrainingJob]] = {}
+    for job in jobs:
+        # A compiled network has few kernels as it is, and several processes have one network each.
+        wanted = setting == ALWAYS or (setting == AUTO and torch.device(job.device).type == "cuda")
+        able = job.processes == 1 and not job.optimiser.compile
+        alike = repr((job.model, job.senones, job.optimiser)) if wanted and able else job.name
+        groups.setdefault(alike, []).append(job)
+    return [StackedJob(tuple(some), setting) if len(some) > 1 else some[0] for some in groups.values()]
+
+
+@dataclass(frozen=True)
 class DataSize:
     """How much there is to train on.
 
@@ -144,7 +207,7 @@ def carry_out(job: AnyJob, train: Callable[[AnyJob, Group], None]) -> None:
         run_together(train, job, job.processes, job.device, job.name)
 
 
-def missing(jobs: Sequence[ArtifactJob]) -> list[ArtifactJob]:
+def missing(jobs: Sequence[Missing]) -> list[Missing]:
     """The jobs whose artefact is not up to date; of the others it says that they are."""
     waiting = []
     for job in jobs:
@@ -162,12 +225,16 @@ def optimiser_fingerprint(settings: OptimiserConfig) -> dict[str, Any]:
 
 def _train(job: TrainingJob, group: Group) -> None:
     torch.set_num_threads(max(1, job.optimiser.threads))  # what makes no sense is refused by the trainer
+    run_alone(_steps(job, group))
+
+
+def _steps(job: TrainingJob, group: Group) -> Steps:
     train, dev = job.open_data()
     model = build(job.model, train.dims, job.senones, derive_seed(job.seed, "weights"))
     if job.initial is not None:
         _take_weights(model, job.initial, job.name)
     with group.create(job.path, job.made_from) as folder:
-        Trainer(
+        yield from Trainer(
             model,
             job.objective,
             train,
@@ -179,7 +246,7 @@ def _train(job: TrainingJob, group: Group) -> None:
             job.name,
             job.early_stopping,
             group,
-        ).run()
+        ).steps()
 
 
 def _take_weights(model: AcousticModel, initial: Path, name: str) -> None:

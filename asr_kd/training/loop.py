@@ -2,11 +2,11 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -46,12 +46,43 @@ class DivergedError(AsrKdError):
     """A training whose numbers are no longer any good."""
 
 
+class Work(NamedTuple):
+    """What a training waits for: the gradient of a batch in the weights of its network."""
+
+    trainer: "Trainer"
+    batch: Batch
+
+
+# Of a whole training: yields work, and is sent the loss when that is done.
+Steps = Generator[Work, float, None]
+
+
+def advance(steps: Steps, loss: float | None = None) -> Work | None:
+    """What a training waits for next; None: it has ended.
+
+    Args:
+        steps: of the training.
+        loss: of what it waited for; at first none.
+    """
+    try:
+        return next(steps) if loss is None else steps.send(loss)
+    except StopIteration:
+        return None
+
+
+def run_alone(steps: Steps) -> None:
+    """Carry out one training by itself."""
+    work = advance(steps)
+    while work:
+        work = advance(steps, work.trainer.backward(work.batch))
+
+
 class Trainer:
     """One training: `run` writes weights, log and curve into `folder`.
 
     A training that was interrupted in the same folder goes on where its last checkpoint was written, and
-    ends in the same bytes as one that was not (on a CPU, with the same number of threads). Read `run` first,
-    then `train_epoch` and `update`.
+    ends in the same bytes as one that was not (on a CPU, with the same number of threads). Read `steps`
+    first, then `epoch_steps`, `backward` and `step`.
 
     Args:
         model: with its initial weights.
@@ -115,10 +146,14 @@ class Trainer:
 
     def run(self) -> None:
         """The whole training, from the last checkpoint on."""
+        run_alone(self.steps())
+
+    def steps(self) -> Steps:
+        """As `run`, but leaves `backward` to whoever follows the steps: see `stacked`."""
         self.resume()
         while self.progress.epoch < self.settings.epochs:
             try:
-                self.finish_epoch(self.train_epoch())
+                self.finish_epoch((yield from self.epoch_steps()))
             except DivergedError as error:
                 self.roll_back(error)
             self.save()
@@ -129,7 +164,7 @@ class Trainer:
             draw_curve(self.folder, self.progress.records, self.name)
         self.group.wait()  # others may read what was written
 
-    def train_epoch(self) -> float:
+    def epoch_steps(self) -> Generator[Work, float, float]:
         """The rest of the current epoch; returns the frames it went through a second."""
         progress, settings = self.progress, self.settings
         batches = self.loader.batches(progress.epoch)
@@ -141,7 +176,8 @@ class Trainer:
             shown.update(progress.batches)
             for batch in self.loader.epoch(progress.epoch, skip=progress.batches):
                 done = (progress.epoch + (progress.batches + 0.5) / batches) / settings.epochs
-                progress.summed_loss += self.update(batch, learning_rate(done, settings), stop)
+                loss = yield Work(self, batch)
+                progress.summed_loss += self.step(loss, learning_rate(done, settings), stop)
                 progress.batches += 1
                 progress.updates += 1
                 chunks += batch.place.chunks if batch.place else len(batch.inputs)
@@ -153,14 +189,17 @@ class Trainer:
                     break
         return chunks * self.model.chunk_frames / max(time.monotonic() - started, 1e-9)
 
-    def update(self, batch: Batch, rate: float, stop: stopping.Deferred | None = None) -> float:
-        """One step of gradient descent; returns the loss.
+    def update(self, batch: Batch, rate: float) -> float:
+        """One update by itself; returns the loss."""
+        return self.step(self.backward(batch), rate, stopping.Deferred())
+
+    def step(self, loss: float, rate: float, stop: stopping.Deferred) -> float:
+        """One step of gradient descent, after `backward`; returns the loss over all processes.
 
         Where one process is asked to stop, `stop` says so to all of them: the next update needs each.
         """
-        stop = stop or stopping.Deferred()
-        loss, asked = self.group.sum(self.backward(batch), float(stop.asked))
-        value, stop.asked = loss / self.group.size, asked > 0
+        summed, asked = self.group.sum(loss, float(stop.asked))
+        value, stop.asked = summed / self.group.size, asked > 0
         if not math.isfinite(value):
             self.fail(f"the loss of update {self.progress.updates + 1} is {value}")
         norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.gradient_clip))

@@ -13,6 +13,7 @@ from asr_kd.models import build
 from asr_kd.training.loader import Batch
 from asr_kd.training.loop import Trainer
 from asr_kd.training.objectives import DistillationObjective
+from asr_kd.training.stacked import compute_alone, compute_stacked
 from tests.bench.clock import Clock
 
 SMALL = {"kind": "dnn", "hidden_layers": 2, "hidden_units": 8, "left_context": 1, "right_context": 1}
@@ -47,14 +48,24 @@ def test_speeds_are_of_updates_with_their_data(trainer: Trainer, monkeypatch: py
     monkeypatch.setattr(training, "_matrix_product", lambda *_: product)
     monkeypatch.setattr(training, "_copy_seconds", lambda _: 0.1)
     monkeypatch.setattr(trainer.loader, "epoch", epoch)
-    monkeypatch.setattr(trainer, "update", clock.taking(3.0, trainer.update))
-    speed = measure(trainer, updates=5)
+    speed = measure([trainer], clock.taking(3.0, compute_alone), updates=5)
     operations = update_operations(trainer.model, next(gather(0)))
     assert speed.frames_a_second == pytest.approx(64 / 4.0)
     assert speed.gigaflops == pytest.approx(operations / 4.0 / 1e9)
     assert speed.peak_gigaflops == pytest.approx(2 * 1024**3 / 0.5 / 1e9)
     assert speed.gigabytes == pytest.approx(8.0)
     assert speed.share_of_peak == pytest.approx(operations / (8 * 2 * 1024**3))
+
+
+def test_stacked_networks_count_as_many(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(training, "perf_counter", clock)
+    monkeypatch.setattr(training, "_matrix_product", lambda *_: clock.taking(0.5, lambda: None))
+    monkeypatch.setattr(training, "_copy_seconds", lambda _: 0.1)
+    speed = measure([trainer, trainer], clock.taking(3.0, compute_stacked), updates=2)
+    operations = update_operations(trainer.model, next(iter(trainer.loader.epoch(0))))
+    assert speed.frames_a_second == pytest.approx(2 * 64 / 3.0)
+    assert speed.gigaflops == pytest.approx(2 * operations / 3.0 / 1e9)
 
 
 def test_what_is_printed_is_what_a_plan_takes(

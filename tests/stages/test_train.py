@@ -1,9 +1,11 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from asr_kd import artifacts
 from asr_kd.config import Config, DataConfig, DistillConfig, OptimiserConfig, StudentConfig, TrainConfig
@@ -96,4 +98,42 @@ def test_missing_labels_name_the_stage(tmp_path: Path) -> None:
     config = trainable_work(tmp_path)
     (tmp_path / "align" / "labels" / "summary.json").unlink()
     with pytest.raises(AsrKdError, match="run stage align"):
+        train.run(config, tmp_path)
+
+
+def test_members_that_are_trained_together_differ_by_rounding_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = trainable_work(tmp_path)
+    config.train.members = 4
+    for model in config.models.values():
+        model["dropout"] = 0.0
+    train.run(config, tmp_path)
+    apart = [load_model(folder).state_dict() for folder in member_folders(config, tmp_path)]
+    config.train.stacked = "always"
+    capsys.readouterr()
+    train.run(config, tmp_path)
+    assert "member-3: up to date" in capsys.readouterr().out  # how they are trained is not what they are
+    for folder in member_folders(config, tmp_path)[:3]:
+        shutil.rmtree(folder)
+    train.run(config, tmp_path)
+    for folder, expected in zip(member_folders(config, tmp_path), apart, strict=True):
+        for name, weight in load_model(folder).state_dict().items():
+            torch.testing.assert_close(weight, expected[name], rtol=1e-3, atol=1e-4)
+
+
+def test_of_members_that_are_trained_together_only_those_that_failed_are_missing(tmp_path: Path) -> None:
+    config = trainable_work(tmp_path)
+    config.train = replace(config.train, stacked="always", models=["small"])
+    member_folders(config, tmp_path)[1].parent.mkdir()
+    member_folders(config, tmp_path)[1].with_name(".member-1.partial").write_text("in the way")
+    with pytest.raises(AsrKdError, match=r"1 of 3 models failed, the others are done.*member-1"):
+        train.run(config, tmp_path)
+    assert [folder.is_dir() for folder in member_folders(config, tmp_path)] == [True, False, True]
+
+
+def test_unknown_ways_of_stacking_are_refused(tmp_path: Path) -> None:
+    config = trainable_work(tmp_path)
+    config.train.stacked = "yes"
+    with pytest.raises(AsrKdError, match=r"train\.stacked=yes is not known; give auto, always, never"):
         train.run(config, tmp_path)
