@@ -230,9 +230,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1, help="of each process")
     parser.add_argument("--processes", type=int, default=1, help="at the same time, each for itself")
     parser.add_argument("--networks", type=int, default=1, help="of one architecture, in each process")
-    parser.add_argument(
-        "--stacked", action="store_true", help="their gradients together, as train.stacked=always"
-    )
+    parser.add_argument("--stacked", action="store_true", help="as train.stacked=always")
     parser.add_argument("--batch-frames", type=int, default=1024)
     parser.add_argument("--precision", default="auto", help="auto, bf16 or fp32")
     parser.add_argument("--compile", action="store_true", help="as optimiser.compile=true")

@@ -199,8 +199,8 @@ class TrainConfig:
     members: int = 5
     models: list[str] = field(default_factory=lambda: ["member"])  # of `models`, or presets; in turn
     views: list[str] = field(default_factory=list)  # names of `views` to train on beside the training part
-    # Members of one architecture in one process, their gradients computed together: "always", "never";
-    # auto: on a GPU, where the first updates are faster so (docs/scale.md). Weights are the same but for rounding
+    # Members of one architecture in one process, their gradients computed together: "always" or "never";
+    # auto: on a GPU, where that is faster (docs/scale.md). Weights are the same but for rounding and dropout
     stacked: str = "auto"
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     specialists: SpecialistsConfig = field(default_factory=SpecialistsConfig)

@@ -106,7 +106,7 @@ class TrainingJob(TrainsModel):
 
 
 @dataclass(frozen=True)
-class StackedJob(TrainsModel):
+class StackedJob:
     """Several models of one architecture, to be trained in one process, see `training.stacked`.
 
     Attributes:
@@ -128,9 +128,14 @@ class StackedJob(TrainsModel):
         return self.jobs[0].path.parent
 
     @property
-    def optimiser(self) -> OptimiserConfig:
-        """Of each."""
-        return self.jobs[0].optimiser
+    def cores(self) -> int:
+        """See `jobs.Job`."""
+        return self.jobs[0].cores
+
+    @property
+    def processes(self) -> int:
+        """See `jobs.Job`."""
+        return 1
 
     @property
     def cost(self) -> Cost:

@@ -72,8 +72,8 @@ def compute_alone(works: Sequence[Work]) -> list[float]:
 class Stack:
     """Computes gradients and losses of several trainings: stacked, or one after another where that is faster.
 
-    Losses and gradients are those of each training alone but for rounding, and for the masks of dropout, which
-    are drawn in another order.
+    Losses and gradients are those of each training alone but for rounding, and for the masks of dropout,
+    which are others.
 
     Args:
         setting: "always" stacks them; with "auto" both ways are timed on the first updates.

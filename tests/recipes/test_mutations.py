@@ -27,7 +27,7 @@ CARRYING_OUT = (
     "compress.pruned.half.optimiser.checkpoint_seconds",
     *(f"{stage}.optimiser.{name}" for name in ("processes", "compile")
       for stage in ("train", "distill.students.student", "compress.pruned.half")),
-    "launcher.kind",
+    "launcher.kind", "train.stacked",
 )  # fmt: skip
 # Settings of what recipe `mini` does not do: changing them alone changes nothing.
 IDLE = ("align.realign.model", "align.realign.optimiser.", "train.specialists.", "data.unlabelled")
