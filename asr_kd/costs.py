@@ -26,9 +26,9 @@ BYTES_A_SECOND = 600_000
 USUAL_BYTES_A_SECOND = 200_000
 # Gathering of GMM statistics, of a frame: transformed features, sorted copies, float64.
 BYTES_A_STATISTICS_FRAME = 1_200
-# Tree statistics, of a triphone state that was seen: sums of 40 dimensions in float64, and room to grow. And
-# those of a few pieces of the corpus, on their way from the workers.
-BYTES_A_TRIPHONE_STATE = 850
+# Tree statistics, of a triphone state that was seen: its name and place (its sums are in a file). And those
+# of a few pieces of the corpus, on their way from the workers.
+BYTES_A_TRIPHONE_STATE = 100
 TREE_PIECES = 50 * MEGABYTE
 # Training, of a parameter: weight, gradient, two moments, the best weights, and a checkpoint on its way.
 BYTES_A_PARAMETER = 28

@@ -5,6 +5,7 @@ plus one index that says where each utterance lies. Arrays are memory-mapped; a 
 """
 
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -108,6 +110,21 @@ def create_frames(path: Path, frames: int, shape: tuple[int, ...], dtype: Any) -
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     return array
+
+
+def scratch_zeros(folder: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """Zeros, float64, in a file that has no name and is gone with the array (and the process).
+
+    Like every memory-mapped file it has no part in private memory.
+
+    Raises:
+        OSError: the disk has no room for it.
+    """
+    if not math.prod(shape):  # no map is empty
+        return np.zeros(shape)
+    with disk.naming(folder), TemporaryFile(dir=folder) as file:
+        os.posix_fallocate(file.fileno(), 0, 8 * math.prod(shape))
+        return np.memmap(file, np.float64, "r+", shape=shape)
 
 
 def read_array(path: Path) -> np.ndarray:

@@ -13,13 +13,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from asr_kd import memory
-from asr_kd.bench.simulation import STAGES, Simulation
+from asr_kd.bench.simulation import SHARES, STAGES, Simulation
 
 
 def measure(stage: str, simulation: Simulation, budget: str) -> int:
-    """The peak private memory of a stage on a corpus, in bytes; in a process of its own."""
+    """The peak private memory of a stage on a corpus, in bytes; in a process of its own.
+
+    Args:
+        stage: of `STAGES`.
+        simulation: the corpus.
+        budget: as `memory_budget`; some stages get only their share of it (`SHARES`).
+    """
+    own = round(SHARES.get(stage, 1.0) * memory.parse_size(budget, "--budget") / memory.MEGABYTE)
     # Not as a module: workers would load this one too, and all that other stages need.
-    command = [sys.executable, "-c", _MEASURE, stage, budget, str(simulation.folder)]
+    command = [sys.executable, "-c", _MEASURE, stage, f"{own} MB", str(simulation.folder)]
     command += [str(simulation.hours), str(simulation.workers)]
     environment = os.environ | {"PYTHONPATH": ":".join(filter(None, sys.path))}
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)

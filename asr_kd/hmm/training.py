@@ -202,7 +202,7 @@ def gather_tree_statistics(
         run_on_shards(pool, index, shards.tree_pass, definition, transform, piece, pieces)
         for piece in range(pieces)
     )
-    return tree_statistics.merge(chain.from_iterable(found), len(transform))
+    return tree_statistics.merge(chain.from_iterable(found), len(transform), pool.scratch)
 
 
 def _sum(results: Iterator[Any]) -> Any:

@@ -2,8 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
+
+from asr_kd.frames import scratch_zeros
 
 # Kaldi's floor for the variances of tree statistics: states seen in a few frames must not look certain.
 VARIANCE_FLOOR = 0.01
@@ -84,14 +88,16 @@ def accumulate(events: np.ndarray, features: np.ndarray) -> TreeStatistics:
     return _sum_equal(events, (np.ones(len(events)), wide, wide * wide))
 
 
-def merge(pieces: Iterable[TreeStatistics], dims: int) -> TreeStatistics:
+def merge(pieces: Iterable[TreeStatistics], dims: int, scratch: Path | None = None) -> TreeStatistics:
     """The statistics of all pieces together.
 
     Args:
         pieces: to add up, each with every event once; may be made one by one, and are not kept.
         dims: the dimension of the features.
+        scratch: folder for files without a name, in which the sums then are: all triphones of a language fill
+            150 MB. None: they are in memory.
     """
-    total = _Sums(dims)
+    total = _Sums(dims, scratch)
     for piece in pieces:
         total.add(piece)
     return total.ordered()
@@ -100,7 +106,8 @@ def merge(pieces: Iterable[TreeStatistics], dims: int) -> TreeStatistics:
 class _Sums:
     """Sums by event that pieces are added to in place: beside them there is a single piece at a time."""
 
-    def __init__(self, dims: int) -> None:
+    def __init__(self, dims: int, scratch: Path | None) -> None:
+        self._zeros = np.zeros if scratch is None else partial(scratch_zeros, scratch)
         self._codes, self._rows = np.zeros(0, np.int64), np.zeros(0, np.int64)  # in ascending order of codes
         self._columns = [np.zeros(0), np.zeros((0, dims)), np.zeros((0, dims))]
 
@@ -122,7 +129,7 @@ class _Sums:
     def _make_room(self, rows: int) -> None:
         if rows > len(self._columns[0]):
             for number, column in enumerate(self._columns):
-                grown = np.zeros((int(_GROWTH * rows), *column.shape[1:]))
+                grown = self._zeros((int(_GROWTH * rows), *column.shape[1:]))
                 grown[: len(column)] = column
                 self._columns[number] = grown
 
@@ -130,7 +137,9 @@ class _Sums:
         """The statistics; of the sums nothing is left."""
         columns = []
         while self._columns:  # one after another: all of them once more would take as much again
-            columns.append(self._columns.pop(0)[self._rows])
+            column = self._columns.pop(0)
+            ordered = self._zeros((len(self._rows), *column.shape[1:]))
+            columns.append(np.take(column, self._rows, axis=0, out=ordered, mode="clip"))
         return TreeStatistics(_events(self._codes), *columns)
 
 

@@ -51,6 +51,11 @@ class ShardWorkers:
         ]
         self._letters, self._numbers = TemporaryDirectory(prefix=".letters-", dir=scratch), count()
 
+    @property
+    def scratch(self) -> Path:
+        """A folder that is there as long as the processes are."""
+        return Path(self._letters.name)
+
     def __enter__(self) -> "ShardWorkers":
         return self
 
@@ -75,7 +80,7 @@ class ShardWorkers:
         known, letter = None, Path()
         for shard, shard_arguments in enumerate(arguments):
             if shard_arguments is not known:
-                known, letter = shard_arguments, Path(self._letters.name) / str(next(self._numbers))
+                known, letter = shard_arguments, self.scratch / str(next(self._numbers))
                 _write(letter, shard_arguments)
             with one_thread_each(), explained(self._description, LITTLE.lower):
                 pool = self._pools[shard % len(self._pools)]

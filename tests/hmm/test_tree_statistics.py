@@ -1,6 +1,8 @@
 from collections import defaultdict
+from pathlib import Path
 
 import numpy as np
+import pytest
 
 from asr_kd.hmm import tree_statistics
 
@@ -53,9 +55,11 @@ def test_log_likelihood_is_that_of_the_fitted_gaussian() -> None:
 
 def test_nothing_merges_to_nothing() -> None:
     assert len(tree_statistics.merge([], 3).counts) == 0
+    assert len(tree_statistics.merge([], 3, Path()).counts) == 0
 
 
-def test_pieces_are_added_up_in_their_order() -> None:
+@pytest.mark.parametrize("in_files", [False, True])
+def test_pieces_are_added_up_in_their_order(in_files: bool, tmp_path: Path) -> None:
     random = np.random.default_rng(1)
     # Numbers of phones and states as large as they may be.
     kinds = np.array([0, 1, 2**18 - 1]), np.array([0, 3, 2**8 - 1])
@@ -68,7 +72,9 @@ def test_pieces_are_added_up_in_their_order() -> None:
         for row, event in enumerate(map(tuple, piece.events.tolist())):
             sums = np.array([piece.counts[row], *piece.first[row], *piece.second[row]])
             expected[event] = expected.get(event, 0.0) + sums
-    merged = tree_statistics.merge(iter(pieces), 5)
+    merged = tree_statistics.merge(iter(pieces), 5, tmp_path if in_files else None)
+    assert all(isinstance(sums, np.memmap) == in_files for sums in (merged.first, merged.second))
+    assert not list(tmp_path.iterdir())
     assert list(map(tuple, merged.events.tolist())) == sorted(expected)
     found = np.concatenate([merged.counts[:, None], merged.first, merged.second], axis=1)
     np.testing.assert_array_equal(found, np.stack([expected[event] for event in sorted(expected)]))
