@@ -37,8 +37,8 @@ MODEL = {"kind": "dnn", "hidden_layers": 2, "hidden_units": 256, "left_context":
 OPTIMISER = OptimiserConfig(shard_megabytes=60)
 TOP_K, TEMPERATURE = 20, 2.0
 COMPUTED = 50  # one in so many updates and shards of soft targets
-# Of the budget: what a stage keeps as far as the budget goes (graphs, features) is then as much for a few hours
-# as for many.
+# Of the budget: what a stage keeps as far as the budget goes (graphs, features) is then as much for a few
+# hours as for many.
 SHARES = {"alignment accumulation": 0.7}
 
 
