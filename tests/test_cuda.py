@@ -25,6 +25,8 @@ from asr_kd.training import Trainer
 from asr_kd.training.loader import Context, Loader
 from asr_kd.training.objectives import HardObjective
 from asr_kd.training.processes import ALONE, Group, run_together
+from asr_kd.training.stacked import AUTO, Stack, compute_alone
+from tests.training import test_stacked
 from tests.training.test_loop import SETTINGS
 from tests.training.toy import DIMS, SENONES, SMALL_DNN, SMALL_TDNN, toy_data
 
@@ -113,6 +115,18 @@ def test_a_training(tmp_path: Path, name: str, precision: str, tolerance: float)
     trained(tmp_path / "cpu", name, "cpu", PLAIN)
     trained(tmp_path / "cuda", name, "cuda", replace(PLAIN, precision=precision))
     check_same_curve(tmp_path / "cpu", tmp_path / "cuda", tolerance)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 0.01), ("bf16", 0.05)])
+def test_networks_together(tmp_path: Path, name: str, precision: str, tolerance: float) -> None:
+    settings = replace(PLAIN, precision=precision)
+    test_stacked.train(test_stacked.trainers(tmp_path / "cpu", MODELS[name], PLAIN), compute_alone)
+    test_stacked.train(
+        test_stacked.trainers(tmp_path / "cuda", MODELS[name], settings, device="cuda"), Stack(AUTO)
+    )
+    for member in test_stacked.NAMES:
+        check_same_curve(tmp_path / "cpu" / member, tmp_path / "cuda" / member, tolerance)
 
 
 def train_in_group(folder: Path, group: Group) -> None:

@@ -32,6 +32,7 @@ def trainers(
     model: Mapping[str, Any] = MODELS["dnn"],
     settings: OptimiserConfig = SETTINGS,
     objectives: Mapping[str, Objective] | None = None,
+    device: str = "cpu",
 ) -> dict[str, Trainer]:
     """Three networks with weights and an order of the data of their own."""
     made = {}
@@ -44,7 +45,7 @@ def trainers(
             toy_data(utterances=6, seed=1),
             settings,
             seed=seed,
-            device=torch.device("cpu"),
+            device=torch.device(device),
             folder=folder / name,
             name=name,
         )
