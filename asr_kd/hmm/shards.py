@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from asr_kd import memory
 from asr_kd.frames import FrameIndex, open_frames
 from asr_kd.hmm import gmm_training, lda_mllt, tree_statistics
 from asr_kd.hmm.alignment import (
@@ -28,7 +29,7 @@ Value = TypeVar("Value")
 BLOCK_FRAMES = 32_000
 # Frames of a shard whose tree statistics travel at once: they have nearly as many events as words are spoken,
 # until every triphone has been.
-TREE_FRAMES = 64_000
+TREE_FRAMES = 32_000
 
 Alignment = np.ndarray | None
 
@@ -254,7 +255,9 @@ def tree_pass(
         )
         for place, path in worker.aligned(places)
     )
-    return tree_statistics.merge(utterances, len(transform))
+    statistics = tree_statistics.merge(utterances, len(transform))
+    memory.give_back()  # what the arrays of utterances leave behind adds up
+    return statistics
 
 
 def retie_pass(shard: int, before: HmmDefinition, after: HmmDefinition) -> None:

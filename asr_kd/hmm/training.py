@@ -4,13 +4,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
+from asr_kd import memory
 from asr_kd.config.schema import GmmConfig
 from asr_kd.corpus.lexicon import Lexicon
 from asr_kd.costs import alignment_memory, tree_memory
@@ -198,11 +198,13 @@ def gather_tree_statistics(
 ) -> tree_statistics.TreeStatistics:
     """Tree statistics of the whole corpus; see `shards.tree_pass` for the arguments."""
     pieces = shards.tree_pieces(index)
-    found = (
-        run_on_shards(pool, index, shards.tree_pass, definition, transform, piece, pieces)
-        for piece in range(pieces)
-    )
-    return tree_statistics.merge(chain.from_iterable(found), len(transform), pool.scratch)
+
+    def found() -> Iterator[tree_statistics.TreeStatistics]:
+        for piece in range(pieces):
+            yield from run_on_shards(pool, index, shards.tree_pass, definition, transform, piece, pieces)
+            memory.give_back()  # what the arrays of pieces leave behind adds up
+
+    return tree_statistics.merge(found(), len(transform), pool.scratch)
 
 
 def _sum(results: Iterator[Any]) -> Any:
