@@ -141,27 +141,34 @@ def _body(content: bytes, states: int) -> tuple[np.ndarray, np.ndarray, np.ndarr
     """Final weights, numbers of arcs, and arcs."""
     if len(content) % _WORD or states * _STATE_WORDS * _WORD > len(content):
         raise ValueError("it is truncated or damaged")
-    numbers = memoryview(content).cast("i")
-    places: list[int] = []
-    counts: list[int] = []
-    place = 0
-    while place < len(numbers) and len(places) != states:  # only a state tells where the next one begins
-        room = len(numbers) - place - _STATE_WORDS
-        count = numbers[place + 1] if room >= 0 else -1
-        if not 0 <= count <= room // _ARC_WORDS or numbers[place + 2]:
-            raise ValueError(
-                f"state {len(places)} claims arcs that are not there: it is truncated or damaged"
-            )
-        places.append(place)
-        counts.append(count)
-        place += _STATE_WORDS + count * _ARC_WORDS
-    if place != len(numbers) or states not in {_UNCOUNTED, len(places)}:
-        raise ValueError(f"{len(places)} states can be read, its header says {states}")
-    begin = np.array(places, np.int64)
-    of_arcs = np.ones(len(numbers), bool)
-    of_arcs[(begin[:, None] + np.arange(_STATE_WORDS)).ravel()] = False
-    flat = np.frombuffer(content, "<i4")
-    return flat[begin].view("<f4"), np.array(counts, np.int64), flat[of_arcs].view(_ARC)
+    starts, end = _starts(memoryview(content).cast("I"))
+    flat, begin = np.frombuffer(content, "<i4"), np.array(starts, np.int64)
+    beyond = flat[begin + 2] != 0  # the number of arcs has 8 bytes
+    if end != len(flat) or beyond.any():
+        wrong = int(beyond.argmax()) if beyond.any() else len(starts) - 1
+        raise ValueError(f"state {wrong} claims arcs that are not there: it is truncated or damaged")
+    if states not in {_UNCOUNTED, len(starts)}:
+        raise ValueError(f"{len(starts)} states can be read, its header says {states}")
+    counts = flat[begin + 1].astype(np.int64)
+    arcs = np.zeros((0, _ARC_WORDS), "<i4")
+    if counts.any():  # of the rows of four words that begin anywhere, those that are arcs
+        first = np.repeat(begin + _STATE_WORDS, counts)
+        rows = np.lib.stride_tricks.sliding_window_view(flat, _ARC_WORDS)
+        arcs = rows[first + _ARC_WORDS * _count_up(counts)]
+    return flat[begin].view("<f4"), counts, arcs.view(_ARC)[:, 0]
+
+
+def _starts(numbers: "memoryview[int]") -> tuple[list[int], int]:
+    """Where states begin, as far as they can be followed, and where the last one ends.
+
+    Only a state tells where the next one begins. There are millions: all else is looked at afterwards.
+    """
+    starts: list[int] = []
+    place, last = 0, len(numbers) - _STATE_WORDS
+    while place <= last:
+        starts.append(place)
+        place += _STATE_WORDS + _ARC_WORDS * numbers[place + 1]
+    return starts, place
 
 
 def _within(states: np.ndarray, count: int) -> np.ndarray:

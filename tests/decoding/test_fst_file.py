@@ -91,7 +91,7 @@ def test_damaged_files_are_named(path: Path) -> None:
     for damaged, message in {
         whole[:-4]: "claims arcs|states can be read",
         whole[:-2]: "truncated",
-        whole + bytes(12): "2 states can be read",
+        whole + bytes(12): "3 states can be read, its header says 2",
         whole[:60]: "unpack",
         whole[:10]: "header|unpack",
         whole[:arcs] + struct.pack("<q", 1 << 40) + whole[arcs + 8 :]: "state 0 claims arcs",
