@@ -28,7 +28,7 @@ from asr_kd.training.data import FrameData, PerFrame
 from asr_kd.training.loader import Batch, Loader
 from asr_kd.training.loop import Trainer, Work
 from asr_kd.training.objectives import DistillationObjective, HardObjective
-from asr_kd.training.stacked import Compute, compute_alone, compute_stacked
+from asr_kd.training.stacked import Way, compute_alone, compute_stacked
 
 UTTERANCES, UTTERANCE_FRAMES, DIMS, TOP_K = 200, 300, 40, 20
 # Rows and columns of the matrices of the peak: GPUs have thousands of cores to keep busy.
@@ -58,7 +58,7 @@ class Speed:
         return self.gigaflops / self.peak_gigaflops
 
 
-def measure(trainers: Sequence[Trainer], compute: Compute, updates: int) -> Speed:
+def measure(trainers: Sequence[Trainer], compute: Way, updates: int) -> Speed:
     """Time single updates, each followed by a matrix product for the peak; the fast tenth of both.
 
     Args:

@@ -14,12 +14,15 @@ from torch import Tensor
 from torch.func import functional_call
 
 from asr_kd import memory, stopping
+from asr_kd.errors import AsrKdError
 from asr_kd.models.mapped import mapped
 from asr_kd.progress import say
 from asr_kd.seeding import derive_seed
 from asr_kd.training.loop import Steps, Work, advance
 
-Compute = Callable[[Sequence[Work]], list[float]]
+# Gives the losses, and for trainings that cannot go on the reason.
+Compute = Callable[[Sequence[Work]], Sequence[float | AsrKdError]]
+Way = Callable[[Sequence[Work]], list[float]]
 STACKING = AUTO, ALWAYS, _ = ("auto", "always", "never")  # of `train.stacked`
 
 _WARMING, _TIMED = 3, 5  # updates of each way before "auto" chooses
@@ -39,26 +42,25 @@ def follow(trainings: Mapping[str, Steps], compute: Compute) -> dict[str, Except
         Terminated: the program was asked to stop; checkpoints are written.
     """
     failures: dict[str, Exception] = {}
-    losses: dict[str, float | None] = dict.fromkeys(trainings)
+    losses: dict[str, float | AsrKdError | None] = dict.fromkeys(trainings)
     waiting: dict[str, Work] = {}
     with ExitStack() as closing:
         for steps in trainings.values():
             closing.callback(steps.close)
         while losses:
             for name, loss in losses.items():
-                work = None
+                waiting.pop(name, None)
                 try:
-                    work = advance(trainings[name], loss)
+                    if isinstance(loss, AsrKdError):
+                        raise loss
+                    if work := advance(trainings[name], loss):
+                        waiting[name] = work
                 except stopping.Terminated:
                     for other in waiting.values():
-                        if other.trainer.name != name:
-                            other.trainer.save()
+                        other.trainer.save()
                     raise
                 except Exception as error:  # whatever it is, the other trainings go on, and it is reported
                     failures[name] = error
-                waiting.pop(name, None)
-                if work:
-                    waiting[name] = work
             computed = compute(list(waiting.values())) if waiting else []
             losses = dict(zip(waiting, computed, strict=True))
     return failures
@@ -80,22 +82,20 @@ class Stack:
     """
 
     def __init__(self, setting: str) -> None:
-        self._seconds: dict[Compute, list[float]] = {compute_stacked: [], compute_alone: []}
-        self._settled: Compute | None = compute_stacked if setting == ALWAYS else None
+        self._seconds: dict[Way, list[float]] = {compute_stacked: [], compute_alone: []}
+        self._settled: Way | None = compute_stacked if setting == ALWAYS else None
 
-    def __call__(self, works: Sequence[Work]) -> list[float]:
+    def __call__(self, works: Sequence[Work]) -> Sequence[float | AsrKdError]:
         """See `Compute`."""
-        if len(works) == 1 or not _alike(works):
-            return compute_alone(works)
-        if self._settled is compute_alone:
-            return compute_alone(works)
+        if len(works) == 1 or not _alike(works) or self._settled is compute_alone:
+            return _each(works)
         try:
             return self._settled(works) if self._settled else self._timed(works)
         except (MemoryError, RuntimeError) as error:
             if not memory.is_shortage(error):
                 raise
         self._settle(compute_alone, "out of memory")
-        return compute_alone(works)  # each of which copes by itself
+        return _each(works)  # which copes by itself, or does not
 
     def _timed(self, works: Sequence[Work]) -> list[float]:
         """Compute in the way that was timed less often; after enough of both, choose."""
@@ -113,7 +113,7 @@ class Stack:
             self._settle(faster, f"{1e3 * together:.2f} ms stacked, {1e3 * apart:.2f} ms one by one")
         return losses
 
-    def _settle(self, way: Compute, why: str) -> None:
+    def _settle(self, way: Way, why: str) -> None:
         self._settled = way
         what = "stacked" if way is compute_stacked else "one after another"
         say(f"gradients of all networks: {what} from here on ({why})")
@@ -145,6 +145,17 @@ def compute_stacked(works: Sequence[Work]) -> list[float]:
             buffer.copy_(buffers[name][place])
     values: list[float] = torch.stack(losses).tolist()
     return values
+
+
+def _each(works: Sequence[Work]) -> list[float | AsrKdError]:
+    """As `compute_alone`, but one that fails leaves the others alone."""
+    results: list[float | AsrKdError] = []
+    for work in works:
+        try:
+            results += compute_alone([work])
+        except AsrKdError as error:
+            results.append(error)
+    return results
 
 
 def _stacked(named: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -161,6 +161,13 @@ def test_out_of_memory_each_goes_on_by_itself(tmp_path: Path, capsys: pytest.Cap
     assert "first: out of memory" not in said
 
 
+def test_one_that_does_not_fit_at_all_leaves_the_others_alone(tmp_path: Path) -> None:
+    failures = train(trainers(tmp_path, objectives={"second": Narrow(most=0)}), Stack(ALWAYS))
+    assert list(failures) == ["second"] and "lower the size of the model" in str(failures["second"])
+    for member in ("first", "third"):
+        assert load_model(tmp_path / member).senones == SENONES
+
+
 @pytest.mark.parametrize("faster", [compute_stacked, compute_alone])
 def test_the_faster_way_is_chosen(
     tmp_path: Path, faster: Compute, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
