@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -80,6 +81,15 @@ def shrunk(model: Mapping[str, Any], dims: int, senones: int, share: float) -> d
     return {**model, "hidden_units": units}
 
 
+def factorised(model: Mapping[str, Any], dims: int, senones: int, share: float) -> dict[str, Any]:
+    """A windowed network with a share of the multiply-adds, all of its matrices made two factors."""
+    inputs, units = dims * (model["left_context"] + 1 + model["right_context"]), model["hidden_units"]
+    widths = [inputs, *[units] * model["hidden_layers"], senones]
+    ranks = [max(1, int(share * ahead * behind / (ahead + behind))) for ahead, behind in pairwise(widths)]
+    kept = {name: model[name] for name in ("left_context", "right_context", "batch_norm")}
+    return {"kind": "compressed_dnn", "units": widths[1:-1], "ranks": ranks, **kept}
+
+
 def target_settings(distill: DistillConfig, senones: int) -> TargetSettings:
     """As stage distill has them, with as many senones as there may be."""
     used = {student.temperature for student in distill.students.values() if student.soft_weight > 0}
@@ -131,8 +141,9 @@ class Trainings:
         whole = self._unit(student.model, model, optimiser, soft)
         small, work = whole, list[Amounts]()
         if keep < 1.0:
-            last = shrunk(model, scene.sizes.dims, scene.sizes.senones, keep)
-            small = self._unit(f"{student.model} pruned to {keep:g}", last, optimiser, soft)
+            what, shape = ("factorised", factorised) if settings.method == "low_rank" else ("pruned", shrunk)
+            last = shape(model, scene.sizes.dims, scene.sizes.senones, keep)
+            small = self._unit(f"{student.model} {what} to {keep:g}", last, optimiser, soft)
         for number in range(1, settings.rounds + 1):
             share = share_after(number, settings)
             left = (share - keep) / (1 - keep) if keep < 1.0 else 1.0
