@@ -20,6 +20,7 @@ import torch
 from asr_kd import stopping
 from asr_kd.config.schema import OptimiserConfig
 from asr_kd.distillation.soft_targets import LEVELS_A_NAT
+from asr_kd.errors import AsrKdError
 from asr_kd.frames import FrameIndex
 from asr_kd.jobs import map_processes
 from asr_kd.models import AcousticModel, build
@@ -28,7 +29,7 @@ from asr_kd.training.data import FrameData, PerFrame
 from asr_kd.training.loader import Batch, Loader
 from asr_kd.training.loop import Trainer, Work
 from asr_kd.training.objectives import DistillationObjective, HardObjective
-from asr_kd.training.stacked import Way, compute_alone, compute_stacked
+from asr_kd.training.stacked import Compute, compute_alone, compute_stacked
 
 UTTERANCES, UTTERANCE_FRAMES, DIMS, TOP_K = 200, 300, 40, 20
 # Rows and columns of the matrices of the peak: GPUs have thousands of cores to keep busy.
@@ -58,7 +59,7 @@ class Speed:
         return self.gigaflops / self.peak_gigaflops
 
 
-def measure(trainers: Sequence[Trainer], compute: Way, updates: int) -> Speed:
+def measure(trainers: Sequence[Trainer], compute: Compute, updates: int) -> Speed:
     """Time single updates, each followed by a matrix product for the peak; the fast tenth of both.
 
     Args:
@@ -72,6 +73,8 @@ def measure(trainers: Sequence[Trainer], compute: Way, updates: int) -> Speed:
     def update() -> None:
         works = [Work(one, next(own)) for one, own in zip(trainers, batches, strict=True)]
         for work, loss in zip(works, compute(works), strict=True):
+            if isinstance(loss, AsrKdError):
+                raise loss
             work.trainer.step(loss, 1e-3, stopping.Deferred())
 
     operations = len(trainers) * update_operations(trainer.model, next(batches[0]))

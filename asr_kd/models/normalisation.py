@@ -34,10 +34,12 @@ class BatchNorm(nn.BatchNorm1d):
 
     def forward(self, rows: Tensor) -> Tensor:
         """The same shape."""
-        # Where the input is bf16, as torch does: sums in float32. Mapped, it does not.
-        wide = rows.float()
+        if is_mapped():  # where torch does not take bf16 beside float32
+            return super().forward(rows.float()).to(rows.dtype)
         if not (self.training and _joint.get()):
-            return super().forward(wide).to(rows.dtype) if is_mapped() else super().forward(rows)
+            return super().forward(rows)
+        # Where the input is bf16, as torch does: sums in float32.
+        wide = rows.float()
         count, mean, variance = _joint_moments(wide.detach())
         self._follow(count, mean, variance)
         scaled: Tensor = _Normalised.apply(wide, self.weight, self.bias, count, mean, variance, self.eps)

@@ -1,9 +1,9 @@
 """What stages train, distill and compress have to do."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from asr_kd import costs
-from asr_kd.config.schema import StudentConfig
+from asr_kd.config.schema import QuantiseConfig, StudentConfig
 from asr_kd.costs import Amounts, Step, divided
 from asr_kd.distillation.scoring import FRAMES_A_SHARD, tail_frames
 from asr_kd.distillation.teachers import sample_size
@@ -162,13 +162,21 @@ def plan_compress(scene: Scene, plan: Plan) -> None:
     trainings.finish()
     waiting = {name: one for name, one in config.compress.int8.items() if scene.lacks(work / name)}
     if waiting:
-        slots = min(len(waiting), scene.processes(costs.EXPORT_PROCESS))
-        jobs = ({EXPORT: 1.0},) * len(waiting)
-        data = costs.EXPORT_PROCESS - costs.TORCH_PROCESS
-        plan.steps.append(Step("compress", "8-bit networks", jobs, slots, TORCH, data))
+        _plan_exports(scene, plan, waiting)
     for name, quantised in waiting.items():
         keep, student = find_network(scene, quantised.network)
         plan.write("compress", work / name, _network_bytes(scene, student, keep) // 4)
+
+
+def _plan_exports(scene: Scene, plan: Plan, waiting: Mapping[str, QuantiseConfig]) -> None:
+    longest, senones, private = scene.sizes.parts["dev"].longest, scene.sizes.senones, 0
+    for quantised in waiting.values():
+        keep, student = find_network(scene, quantised.network)
+        count = round(keep * _parameters(scene, student))
+        private = max(private, costs.export_memory(longest, senones, count))
+    slots = min(len(waiting), scene.processes(private))
+    jobs, data = ({EXPORT: 1.0},) * len(waiting), private - costs.TORCH_PROCESS
+    plan.steps.append(Step("compress", "8-bit networks", jobs, slots, TORCH, data))
 
 
 def find_network(scene: Scene, name: str) -> tuple[float, StudentConfig]:
@@ -179,5 +187,8 @@ def find_network(scene: Scene, name: str) -> tuple[float, StudentConfig]:
 
 
 def _network_bytes(scene: Scene, student: StudentConfig, keep: float) -> int:
-    model = named_settings(scene.config.models, student.model, "distill.students")
-    return costs.network_bytes(keep * parameters(scene, model))
+    return costs.network_bytes(keep * _parameters(scene, student))
+
+
+def _parameters(scene: Scene, student: StudentConfig) -> int:
+    return parameters(scene, named_settings(scene.config.models, student.model, "distill.students"))

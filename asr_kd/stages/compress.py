@@ -13,10 +13,11 @@ from asr_kd.compression.export import compare, export_checked
 from asr_kd.compression.fine_tuning import CompressionJob, check_settings
 from asr_kd.compression.quantise import check_method, quantise
 from asr_kd.config import Config, PruneConfig, QuantiseConfig
-from asr_kd.costs import EXPORT_PROCESS
+from asr_kd.costs import export_memory
 from asr_kd.decoding.network import NETWORK_FILE, OnnxNetwork
 from asr_kd.decoding.systems import network_folder
 from asr_kd.errors import AsrKdError
+from asr_kd.frames import FrameIndex
 from asr_kd.jobs import Cost
 from asr_kd.launching import make_launcher
 from asr_kd.layout import student_folder
@@ -34,7 +35,6 @@ from asr_kd.training.objectives import DistillationObjective, HardObjective, Obj
 
 CHECK_UTTERANCES = 50  # of dev: what exports are compared on and scales are calibrated with
 AGREEMENT_FILE = "export.json"
-_EXPORT_COST = Cost(EXPORT_PROCESS)
 
 
 def plan(config: Config, work: Path) -> Iterator[Wanted]:
@@ -123,13 +123,12 @@ def _open_hard(work: Path) -> tuple[FrameData, FrameData]:
 
 @dataclass(frozen=True)
 class _Int8Job:
-    """A network to quantise: a job because what writes ONNX files keeps a gigabyte of memory.
+    """A network to quantise: a job because what writes ONNX files keeps much memory.
 
     Attributes:
         config: of the recipe.
         work: its folder.
         name: of the result.
-        cost: of its process.
         cores: that it computes with.
         processes: one.
     """
@@ -137,9 +136,15 @@ class _Int8Job:
     config: Config
     work: Path
     name: str
-    cost: Cost = _EXPORT_COST
     cores: int = 1
     processes: int = 1
+
+    @property
+    def cost(self) -> Cost:
+        """See `jobs.Job`."""
+        model = load_model(_source(self.config, self.work, self.name, self.settings))
+        longest = int(FrameIndex.load(self.work / "features" / "dev").lengths.max(initial=0))
+        return Cost(export_memory(longest, model.senones, model.parameter_count))
 
     @property
     def settings(self) -> QuantiseConfig:

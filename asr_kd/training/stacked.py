@@ -20,9 +20,9 @@ from asr_kd.progress import say
 from asr_kd.seeding import derive_seed
 from asr_kd.training.loop import Steps, Work, advance
 
-# Gives the losses, and for trainings that cannot go on the reason.
-Compute = Callable[[Sequence[Work]], Sequence[float | AsrKdError]]
-Way = Callable[[Sequence[Work]], list[float]]
+# Of trainings, and of those that cannot go on the reason.
+Losses = list[float | AsrKdError]
+Compute = Callable[[Sequence[Work]], Losses]
 STACKING = AUTO, ALWAYS, _ = ("auto", "always", "never")  # of `train.stacked`
 
 _WARMING, _TIMED = 3, 5  # updates of each way before "auto" chooses
@@ -66,9 +66,15 @@ def follow(trainings: Mapping[str, Steps], compute: Compute) -> dict[str, Except
     return failures
 
 
-def compute_alone(works: Sequence[Work]) -> list[float]:
-    """Gradients and losses, one training after another."""
-    return [work.trainer.backward(work.batch) for work in works]
+def compute_alone(works: Sequence[Work]) -> Losses:
+    """Gradients and losses, one training after another; one that fails leaves the others alone."""
+    losses: Losses = []
+    for work in works:
+        try:
+            losses.append(work.trainer.backward(work.batch))
+        except AsrKdError as error:
+            losses.append(error)
+    return losses
 
 
 class Stack:
@@ -82,22 +88,22 @@ class Stack:
     """
 
     def __init__(self, setting: str) -> None:
-        self._seconds: dict[Way, list[float]] = {compute_stacked: [], compute_alone: []}
-        self._settled: Way | None = compute_stacked if setting == ALWAYS else None
+        self._seconds: dict[Compute, list[float]] = {compute_stacked: [], compute_alone: []}
+        self._settled: Compute | None = compute_stacked if setting == ALWAYS else None
 
-    def __call__(self, works: Sequence[Work]) -> Sequence[float | AsrKdError]:
+    def __call__(self, works: Sequence[Work]) -> Losses:
         """See `Compute`."""
         if len(works) == 1 or not _alike(works) or self._settled is compute_alone:
-            return _each(works)
+            return compute_alone(works)
         try:
             return self._settled(works) if self._settled else self._timed(works)
         except (MemoryError, RuntimeError) as error:
             if not memory.is_shortage(error):
                 raise
         self._settle(compute_alone, "out of memory")
-        return _each(works)  # which copes by itself, or does not
+        return compute_alone(works)  # which copes by itself, or does not
 
-    def _timed(self, works: Sequence[Work]) -> list[float]:
+    def _timed(self, works: Sequence[Work]) -> Losses:
         """Compute in the way that was timed less often; after enough of both, choose."""
         way = min(self._seconds, key=lambda one: len(self._seconds[one]))
         device = works[0].trainer.device
@@ -113,13 +119,13 @@ class Stack:
             self._settle(faster, f"{1e3 * together:.2f} ms stacked, {1e3 * apart:.2f} ms one by one")
         return losses
 
-    def _settle(self, way: Way, why: str) -> None:
+    def _settle(self, way: Compute, why: str) -> None:
         self._settled = way
         what = "stacked" if way is compute_stacked else "one after another"
         say(f"gradients of all networks: {what} from here on ({why})")
 
 
-def compute_stacked(works: Sequence[Work]) -> list[float]:
+def compute_stacked(works: Sequence[Work]) -> Losses:
     """Gradients and losses of networks of one architecture, of batches of one size, in one pass."""
     trainers = [work.trainer for work in works]
     first = trainers[0]
@@ -143,19 +149,7 @@ def compute_stacked(works: Sequence[Work]) -> list[float]:
     for place, trainer in enumerate(trainers):
         for name, buffer in trainer.model.named_buffers():
             buffer.copy_(buffers[name][place])
-    values: list[float] = torch.stack(losses).tolist()
-    return values
-
-
-def _each(works: Sequence[Work]) -> list[float | AsrKdError]:
-    """As `compute_alone`, but one that fails leaves the others alone."""
-    results: list[float | AsrKdError] = []
-    for work in works:
-        try:
-            results += compute_alone([work])
-        except AsrKdError as error:
-            results.append(error)
-    return results
+    return list(torch.stack(losses).tolist())
 
 
 def _stacked(named: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -129,7 +129,7 @@ def test_asked_to_stop_each_keeps_its_state(tmp_path: Path) -> None:
     settings = replace(SETTINGS, checkpoint_seconds=1e9)
     train(trainers(tmp_path / "whole", settings=settings), compute_stacked)
 
-    def asking(works: Sequence[stacked.Work]) -> list[float]:
+    def asking(works: Sequence[stacked.Work]) -> stacked.Losses:
         if works[0].trainer.progress.updates == 5:
             stopping._ask()
         return compute_stacked(works)
@@ -139,7 +139,7 @@ def test_asked_to_stop_each_keeps_its_state(tmp_path: Path) -> None:
     again = trainers(tmp_path / "stopped", settings=settings)
     resumed = []
 
-    def watching(works: Sequence[stacked.Work]) -> list[float]:
+    def watching(works: Sequence[stacked.Work]) -> stacked.Losses:
         resumed.append([work.trainer.progress.updates for work in works])
         return compute_stacked(works)
 
@@ -174,8 +174,8 @@ def test_the_faster_way_is_chosen(
 ) -> None:
     now, ways = 0.0, list[Compute]()
 
-    def taking(way: Compute) -> Callable[[Sequence[stacked.Work]], list[float]]:
-        def computed(works: Sequence[stacked.Work]) -> list[float]:
+    def taking(way: Compute) -> Callable[[Sequence[stacked.Work]], stacked.Losses]:
+        def computed(works: Sequence[stacked.Work]) -> stacked.Losses:
             nonlocal now
             ways.append(way)
             # The first few of each are slow: they allocate memory and choose kernels.
