@@ -1,6 +1,6 @@
 """What stages train, distill and compress have to do."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from asr_kd import costs
 from asr_kd.config.schema import QuantiseConfig, StudentConfig
@@ -169,14 +169,20 @@ def plan_compress(scene: Scene, plan: Plan) -> None:
 
 
 def _plan_exports(scene: Scene, plan: Plan, waiting: Mapping[str, QuantiseConfig]) -> None:
-    longest, senones, private = scene.sizes.parts["dev"].longest, scene.sizes.senones, 0
-    for quantised in waiting.values():
-        keep, student = find_network(scene, quantised.network)
-        count = round(keep * _parameters(scene, student))
-        private = max(private, costs.export_memory(longest, senones, count))
-    slots = min(len(waiting), scene.processes(private))
-    jobs, data = ({EXPORT: 1.0},) * len(waiting), private - costs.TORCH_PROCESS
+    data = export_data(scene, [quantised.network for quantised in waiting.values()])
+    slots = min(len(waiting), scene.processes(costs.TORCH_PROCESS + data))
+    jobs = ({EXPORT: 1.0},) * len(waiting)
     plan.steps.append(Step("compress", "8-bit networks", jobs, slots, TORCH, data))
+
+
+def export_data(scene: Scene, names: Iterable[str]) -> int:
+    """Private memory that the export of any of some students or pruned networks takes, beside libraries."""
+    longest, senones, most = scene.sizes.parts["dev"].longest, scene.sizes.senones, 0
+    for name in names:
+        keep, student = find_network(scene, name)
+        count = round(keep * _parameters(scene, student))
+        most = max(most, costs.export_memory(longest, senones, count) - costs.TORCH_PROCESS)
+    return most
 
 
 def find_network(scene: Scene, name: str) -> tuple[float, StudentConfig]:
