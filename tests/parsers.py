@@ -194,7 +194,14 @@ PARSERS = {
     "senone mapping": Parser("map.npy", write_mapping, lambda at: _read_mapping(at / "map.npy", 3)),
     **{
         f"recogniser: {name}": Parser(f"folder/{name}", write_recogniser, parse_recogniser)
-        for name in ("model.json", "phones.json", "log_priors.npy", "statistics.npy", "HCLG.fst")
+        for name in (
+            "model.json",
+            "phones.json",
+            "log_priors.npy",
+            "statistics.npy",
+            "HCLG.fst",
+            "HCLG.counts.npy",
+        )
     },
     "manifest of an artefact": Parser(
         "folder/manifest.json", write_recogniser, lambda at: load_model_folder(at / "folder")

@@ -16,6 +16,7 @@ from asr_kd.errors import AsrKdError
 _MAGIC = struct.pack("<i", 2125659606)
 _UNCOUNTED = -1  # states of a file that was written to a pipe
 _ARC = np.dtype([("input", "<i4"), ("output", "<i4"), ("weight", "<f4"), ("state", "<i4")])
+_NOT_AS_NOTED = "it has not the numbers of arcs that were noted beside it"
 _WORD = 4  # bytes: states and arcs are whole numbers of these
 _STATE_WORDS, _ARC_WORDS = 3, _ARC.itemsize // _WORD  # a state is its final weight and its number of arcs
 
@@ -37,11 +38,16 @@ class FstFile:
     arcs: np.ndarray
 
     @classmethod
-    def read(cls, path: Path) -> "FstFile":
+    def read(cls, path: Path, counts: np.ndarray | None = None) -> "FstFile":
         """Read a file and check that it is whole.
 
+        Args:
+            path: of the file.
+            counts: ``(states,)`` integers, arcs that leave each state, if somebody noted them: with them the
+                states are found at once, and not one after the other. They are compared with the file.
+
         Raises:
-            AsrKdError: it is missing, damaged or of another format, or has no states.
+            AsrKdError: it is missing, damaged or of another format, has no states, or is not as counted.
         """
         try:
             content = path.read_bytes()
@@ -49,7 +55,7 @@ class FstFile:
             raise AsrKdError(f"{path} cannot be read ({error.strerror})") from error
         try:
             start, states, begin = _header(content)
-            finals, counts, arcs = _body(content[begin:], states)
+            finals, counts, arcs = _body(memoryview(content)[begin:], states, counts)
         except (ValueError, struct.error) as error:
             raise AsrKdError(f"{path} is damaged or no transducer that can be read: {error}") from None
         if not 0 <= start < len(finals):
@@ -137,28 +143,40 @@ def _text(content: bytes, place: int) -> tuple[bytes, int]:
     return content[place + 4 : place + 4 + length], place + 4 + length
 
 
-def _body(content: bytes, states: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _body(
+    content: memoryview, states: int, noted: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Final weights, numbers of arcs, and arcs."""
     if len(content) % _WORD or states * _STATE_WORDS * _WORD > len(content):
         raise ValueError("it is truncated or damaged")
-    starts, end = _starts(memoryview(content).cast("I"))
-    flat, begin = np.frombuffer(content, "<i4"), np.array(starts, np.int64)
+    flat = np.frombuffer(content, "<i4")
+    begin, end = _starts(content.cast("I")) if noted is None else _noted_starts(noted, len(flat))
+    if noted is not None and (flat[begin + 1] != noted).any():
+        raise ValueError(_NOT_AS_NOTED)
     beyond = flat[begin + 2] != 0  # the number of arcs has 8 bytes
     if end != len(flat) or beyond.any():
-        wrong = int(beyond.argmax()) if beyond.any() else len(starts) - 1
+        wrong = int(beyond.argmax()) if beyond.any() else len(begin) - 1
         raise ValueError(f"state {wrong} claims arcs that are not there: it is truncated or damaged")
-    if states not in {_UNCOUNTED, len(starts)}:
-        raise ValueError(f"{len(starts)} states can be read, its header says {states}")
+    if states not in {_UNCOUNTED, len(begin)}:
+        raise ValueError(f"{len(begin)} states can be read, its header says {states}")
     counts = flat[begin + 1].astype(np.int64)
-    arcs = np.zeros((0, _ARC_WORDS), "<i4")
-    if counts.any():  # of the rows of four words that begin anywhere, those that are arcs
-        first = np.repeat(begin + _STATE_WORDS, counts)
-        rows = np.lib.stride_tricks.sliding_window_view(flat, _ARC_WORDS)
-        arcs = rows[first + _ARC_WORDS * _count_up(counts)]
-    return flat[begin].view("<f4"), counts, arcs.view(_ARC)[:, 0]
+    in_arcs = np.ones(len(flat), bool)
+    for word in range(_STATE_WORDS):
+        in_arcs[begin + word] = False
+    return flat[begin].view("<f4"), counts, flat[in_arcs].view(_ARC)
 
 
-def _starts(numbers: "memoryview[int]") -> tuple[list[int], int]:
+def _noted_starts(counts: np.ndarray, words: int) -> tuple[np.ndarray, int]:
+    """Where states of some numbers of arcs begin, and that the last one ends where the file does."""
+    whole = counts.ndim == 1 and counts.dtype.kind in "iu" and _STATE_WORDS * len(counts) <= words
+    if whole and _within(counts, words).all():  # whose sum is no more than a number can be
+        ends = np.cumsum(_STATE_WORDS + _ARC_WORDS * counts.astype(np.int64))
+        if len(ends) and ends[-1] == words:
+            return np.append(0, ends[:-1]), words
+    raise ValueError(_NOT_AS_NOTED)
+
+
+def _starts(numbers: "memoryview[int]") -> tuple[np.ndarray, int]:
     """Where states begin, as far as they can be followed, and where the last one ends.
 
     Only a state tells where the next one begins. There are millions: all else is looked at afterwards.
@@ -168,7 +186,7 @@ def _starts(numbers: "memoryview[int]") -> tuple[list[int], int]:
     while place <= last:
         starts.append(place)
         place += _STATE_WORDS + _ARC_WORDS * numbers[place + 1]
-    return starts, place
+    return np.array(starts, np.int64), place
 
 
 def _within(states: np.ndarray, count: int) -> np.ndarray:

@@ -97,7 +97,7 @@ def load_model_folder(folder: Path, threads: int = 1) -> Model:
         model = Model(
             card,
             network,
-            load_graph(folder),
+            load_graph(folder, flat=False),  # whoever waits for the first words waits for this
             log_priors,
             TrainingStatistics.load(folder / STATISTICS_FILE, network.senones),
             features,

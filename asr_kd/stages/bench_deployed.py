@@ -25,7 +25,7 @@ from asr_kd.bench.peers import pocketsphinx_peers
 from asr_kd.config import Config
 from asr_kd.corpus.lexicon import Lexicon
 from asr_kd.corpus.manifest import Utterance
-from asr_kd.decoding.graph import GRAPH_FILE, WORDS_FILE
+from asr_kd.decoding.graph import COUNTS_FILE, GRAPH_FILE, WORDS_FILE
 from asr_kd.decoding.network import NETWORK_FILE
 from asr_kd.decoding.systems import System, recipe_systems
 from asr_kd.features.extract import load_waveform
@@ -215,7 +215,7 @@ def _sizes(folder: Path) -> dict[str, int]:
     sizes = {file.name: file.stat().st_size for file in folder.iterdir()}
     return {
         "network": sizes[NETWORK_FILE],
-        "graph": sizes[GRAPH_FILE] + sizes[WORDS_FILE],
+        "graph": sizes[GRAPH_FILE] + sizes[COUNTS_FILE] + sizes[WORDS_FILE],
         "total": sum(sizes.values()),
     }
 

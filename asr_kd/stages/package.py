@@ -20,7 +20,7 @@ from asr_kd.config import Config
 from asr_kd.corpus.lexicon import Lexicon
 from asr_kd.corpus.manifest import Utterance, read_manifest
 from asr_kd.decoding.acoustic import read_log_priors
-from asr_kd.decoding.graph import GRAPH_FILE, WORDS_FILE, load_graph
+from asr_kd.decoding.graph import GRAPH_FILE, WORDS_FILE, load_graph, note_counts
 from asr_kd.decoding.network import NETWORK_FILE
 from asr_kd.decoding.systems import System, recipe_systems
 from asr_kd.errors import AsrKdError
@@ -129,6 +129,7 @@ def write_model(
         np.save(folder / PRIORS_FILE, log_priors, allow_pickle=False)
         for file in (GRAPH_FILE, WORDS_FILE):
             shutil.copyfile(work / "align" / f"graph-{lm}" / file, folder / file)
+        note_counts(folder)
         _write_phones(config, work, folder)
         _write_statistics(config, work, folder, len(log_priors))
         card = {

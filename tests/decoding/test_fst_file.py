@@ -50,6 +50,8 @@ def test_against_kaldifst(tmp_path_factory: pytest.TempPathFactory, arcs: list) 
     path = tmp_path_factory.mktemp("fst") / "a.fst"
     fst = write(path, arcs)
     file = FstFile.read(path)
+    again = FstFile.read(path, file.counts.astype(np.uint8))
+    assert (again.finals.tolist(), again.arcs.tolist()) == (file.finals.tolist(), file.arcs.tolist())
     assert (file.start, len(file.finals)) == (0, fst.num_states)
     found = [
         (state, arc.ilabel, arc.olabel, arc.nextstate)
@@ -103,6 +105,16 @@ def test_damaged_files_are_named(path: Path) -> None:
         path.write_bytes(damaged)
         with pytest.raises(AsrKdError, match=rf"a\.fst is damaged or no transducer.*({message})"):
             FstFile.read(path)
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [[1], [0, 0], [0, 1], [1, 0, 0], [-1, 2], [1 << 62, 1 << 62], [], [[1, 0]], [1.0, 0.0], 1],
+    ids=str,
+)
+def test_numbers_of_arcs_of_another_file_are_refused(path: Path, counts: list) -> None:
+    with pytest.raises(AsrKdError, match=r"a\.fst .*not the numbers of arcs that were noted"):
+        FstFile.read(path, np.array(counts))
 
 
 def test_a_graph_of_another_format_says_how_to_convert_it(path: Path) -> None:

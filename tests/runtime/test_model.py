@@ -8,6 +8,7 @@ import onnx.numpy_helper
 import pytest
 
 from asr_kd import artifacts
+from asr_kd.decoding.graph import COUNTS_FILE
 from asr_kd.errors import AsrKdError
 from asr_kd.runtime.model import load_model_folder
 
@@ -22,7 +23,9 @@ def altered(folder: Path, to: Path, name: str, content: bytes) -> Path:
     return to
 
 
-@pytest.mark.parametrize("name", ["network.onnx", "HCLG.fst", "log_priors.npy", "model.json"])
+@pytest.mark.parametrize(
+    "name", ["network.onnx", "HCLG.fst", "HCLG.counts.npy", "log_priors.npy", "model.json"]
+)
 def test_a_damaged_file_is_refused_by_name(model_folder: Path, tmp_path: Path, name: str) -> None:
     folder = tmp_path / "model"
     shutil.copytree(model_folder, folder)
@@ -49,6 +52,23 @@ def test_a_newer_format_and_foreign_files_are_refused(model_folder: Path, tmp_pa
         load_model_folder(altered(model_folder, tmp_path / "foreign", "network.onnx", b"onnx"))
     with pytest.raises(AsrKdError, match="not there or not complete"):
         load_model_folder(tmp_path)
+
+
+def test_a_folder_without_notes_of_its_graph_is_read_as_well(model_folder: Path, tmp_path: Path) -> None:
+    with artifacts.create(tmp_path / "model", {"kind": "model folder"}) as copy:
+        for file in model_folder.iterdir():
+            if file.name not in {artifacts.MANIFEST, COUNTS_FILE}:
+                shutil.copyfile(file, copy / file.name)
+    graphs = [load_model_folder(folder).graph for folder in (tmp_path / "model", model_folder)]
+    assert graphs[0].hclg.to_str() == graphs[1].hclg.to_str()
+
+
+def test_notes_of_another_graph_are_refused(model_folder: Path, tmp_path: Path) -> None:
+    counts = np.load(model_folder / COUNTS_FILE)
+    np.save(tmp_path / "other.npy", counts + 1)
+    content = (tmp_path / "other.npy").read_bytes()
+    with pytest.raises(AsrKdError, match=r"HCLG.fst .*not the numbers of arcs that were noted"):
+        load_model_folder(altered(model_folder, tmp_path / "model", COUNTS_FILE, content))
 
 
 def test_a_file_that_the_manifest_does_not_vouch_for_is_refused(model_folder: Path, tmp_path: Path) -> None:

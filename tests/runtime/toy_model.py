@@ -9,6 +9,7 @@ import numpy as np
 from asr_kd import artifacts
 from asr_kd.compression.export import export_network
 from asr_kd.config import FeatureConfig
+from asr_kd.decoding.graph import note_counts
 from asr_kd.models.storage import load_model
 from asr_kd.runtime.model import (
     CARD_FILE,
@@ -43,6 +44,7 @@ def write_model_folder(path: Path, network: Path) -> None:
     with artifacts.create(path, {"kind": "model folder"}) as folder:
         (folder / NETWORK_FILE).write_bytes(network.read_bytes())
         write_graph(folder, WORDS)
+        note_counts(folder)
         np.save(folder / PRIORS_FILE, np.log(np.full(3, 1 / 3, np.float32)))
         training = TrainingStatistics(
             np.full(MEL_BINS, 10.0), np.full(MEL_BINS, 2.0), means, np.square(means) + 0.5
