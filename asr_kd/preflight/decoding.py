@@ -25,7 +25,7 @@ DECODING, FRESH, PEER = "decoding", "fresh process", "second of audio for the pe
 # the network, in float32; and streams for latency, in passes.
 _STREAMED_FEATURES, _EXPORTED_NETWORK, _LATENCY_PASSES = 4.5, 1.8, 4.0
 # A search in the stand-in graph of `measure_search` takes so many frames in a graph of `SEARCHED_WORDS`: the
-# mean of two runs each of an4 and speechocean762, which are 15 % from it.
+# mean of two runs each of an4 and speechocean762, which are up to 15 % from it.
 _STAND_IN = 0.47
 _RESULT_BYTES = 30_000  # tables and pictures of a bench
 
