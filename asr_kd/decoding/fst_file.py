@@ -16,7 +16,6 @@ from asr_kd.errors import AsrKdError
 _MAGIC = struct.pack("<i", 2125659606)
 _UNCOUNTED = -1  # states of a file that was written to a pipe
 _ARC = np.dtype([("input", "<i4"), ("output", "<i4"), ("weight", "<f4"), ("state", "<i4")])
-_NOT_AS_NOTED = "it has not the numbers of arcs that were noted beside it"
 _WORD = 4  # bytes: states and arcs are whole numbers of these
 _STATE_WORDS, _ARC_WORDS = 3, _ARC.itemsize // _WORD  # a state is its final weight and its number of arcs
 
@@ -150,9 +149,7 @@ def _body(
     if len(content) % _WORD or states * _STATE_WORDS * _WORD > len(content):
         raise ValueError("it is truncated or damaged")
     flat = np.frombuffer(content, "<i4")
-    begin, end = _starts(content.cast("I")) if noted is None else _noted_starts(noted, len(flat))
-    if noted is not None and (flat[begin + 1] != noted).any():
-        raise ValueError(_NOT_AS_NOTED)
+    begin, end = _starts(content.cast("I")) if noted is None else _noted_starts(noted, flat)
     beyond = flat[begin + 2] != 0  # the number of arcs has 8 bytes
     if end != len(flat) or beyond.any():
         wrong = int(beyond.argmax()) if beyond.any() else len(begin) - 1
@@ -166,14 +163,16 @@ def _body(
     return flat[begin].view("<f4"), counts, flat[in_arcs].view(_ARC)
 
 
-def _noted_starts(counts: np.ndarray, words: int) -> tuple[np.ndarray, int]:
-    """Where states of some numbers of arcs begin, and that the last one ends where the file does."""
-    whole = counts.ndim == 1 and counts.dtype.kind in "iu" and _STATE_WORDS * len(counts) <= words
-    if whole and _within(counts, words).all():  # whose sum is no more than a number can be
+def _noted_starts(counts: np.ndarray, flat: np.ndarray) -> tuple[np.ndarray, int]:
+    """As `_starts`, where these are the numbers of arcs of the states."""
+    listed = counts.ndim == 1 and counts.dtype.kind in "iu" and _STATE_WORDS * len(counts) <= len(flat)
+    if listed and _within(counts, len(flat)).all():  # whose sum is no more than a number can be
         ends = np.cumsum(_STATE_WORDS + _ARC_WORDS * counts.astype(np.int64))
-        if len(ends) and ends[-1] == words:
-            return np.append(0, ends[:-1]), words
-    raise ValueError(_NOT_AS_NOTED)
+        if len(ends) and ends[-1] == len(flat):
+            begin = np.append(0, ends[:-1])
+            if (flat[begin + 1] == counts).all():
+                return begin, len(flat)
+    raise ValueError("it has not the numbers of arcs that were noted beside it")
 
 
 def _starts(numbers: "memoryview[int]") -> tuple[np.ndarray, int]:

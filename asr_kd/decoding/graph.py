@@ -38,8 +38,8 @@ def load_graph(folder: Path, flat: bool = True) -> Graph:
 
     Args:
         folder: of the graph.
-        flat: lay it out in one piece of memory. A search reads that about a tenth faster, but for a graph of
-            a million states it takes a second and another copy: as much as a search of minutes of speech.
+        flat: lay it out in one piece of memory. A search reads that somewhat faster, but a graph of a million
+            states takes more than a second to be laid out, and the room of both.
 
     Raises:
         AsrKdError: a file is missing or damaged, or the graph cannot be searched; see `FstFile.check`.
