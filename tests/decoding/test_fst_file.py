@@ -109,7 +109,7 @@ def test_damaged_files_are_named(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "counts",
-    [[1], [0, 0], [0, 1], [1, 0, 0], [-1, 2], [1 << 62, 1 << 62], [], [[1, 0]], [1.0, 0.0], 1],
+    [[1], [0, 0], [0, 1], [1, 0, 0], [-1, 2], [5, -4], [1 << 62, 1 << 62], [], [[1, 0]], [1.0, 0.0], 1],
     ids=str,
 )
 def test_numbers_of_arcs_of_another_file_are_refused(path: Path, counts: list) -> None:
