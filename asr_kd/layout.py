@@ -1,5 +1,6 @@
 """Where things lie below a recipe's folder, for those who make them and those who use them."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from asr_kd.config import Config
@@ -35,9 +36,10 @@ def student_folder(work: Path, name: str) -> Path:
     return work / "distill" / name
 
 
-def view_folder(work: Path, name: str) -> Path:
-    """The features of a view of `views`."""
-    return work / "features" / f"{VIEW_PREFIX}{name}"
+def view_folder(work: Path, name: str, original: str = TRAIN) -> Path:
+    """The features of a view of `views`: of the training part, or of the audio without transcripts."""
+    view = f"{VIEW_PREFIX}{name}"
+    return work / "features" / (view if original == TRAIN else f"{original}-{view}")
 
 
 def targets_folder(work: Path, part: str, teachers: str = "ensemble") -> Path:
@@ -51,11 +53,20 @@ def tail_folder(work: Path, teachers: str = "ensemble") -> Path:
     return work / "distill" / (TAIL if teachers == "ensemble" else f"{TAIL}-{teachers}")
 
 
-def transfer_folders(config: Config, work: Path) -> list[Path]:
-    """The features that members and students are trained on beside the training part."""
-    students = config.distill.students.values()
-    views = [*config.train.views, *(name for student in students for name in student.transfer.views)]
-    folders = [view_folder(work, name) for name in dict.fromkeys(views)]
-    if any(student.transfer.unlabelled for student in students):
-        folders.append(work / "features" / UNLABELLED)
-    return folders
+def transfer_folders(work: Path, views: Iterable[str], unlabelled: bool = False) -> list[Path]:
+    """The features of a transfer set, those of the training part first."""
+    originals = (TRAIN, UNLABELLED) if unlabelled else (TRAIN,)
+    names = list(views)
+    return [
+        folder
+        for original in originals
+        for folder in (work / "features" / original, *(view_folder(work, one, original) for one in names))
+    ]
+
+
+def all_transfer_folders(config: Config, work: Path) -> list[Path]:
+    """The features that members and students are trained on, each once, those of the training part first."""
+    folders = transfer_folders(work, config.train.views)
+    for student in config.distill.students.values():
+        folders += transfer_folders(work, student.transfer.views, student.transfer.unlabelled)
+    return list(dict.fromkeys(folders))

@@ -155,10 +155,10 @@ class AlignConfig:
 
 @dataclass
 class ViewConfig:
-    """A perturbed copy of the training part, by name in `views`; every utterance draws values of its own.
+    """A perturbed copy, by name in `views`; every utterance draws values of its own.
 
-    Members may train on it, with the labels of the original; students learn from what the teachers say of
-    this very copy.
+    Members may train on that of the training part, with the labels of the original; students learn from what
+    the teachers say of this very copy, that of audio without transcripts as well.
     """
 
     speed: float = 1.0  # faster above 1, and higher by as much
@@ -212,7 +212,7 @@ class TransferConfig:
 
     fraction: float = 1.0  # of the training utterances, drawn by the recipe's seed: the same for all students
     views: list[str] = field(default_factory=list)  # names of `views`, beside the originals
-    unlabelled: bool = False  # `data.unlabelled` as well
+    unlabelled: bool = False  # `data.unlabelled` as well, and its copies
     # Only utterances all of whose labels are among these, or none of whose labels is (for recipe mnist)
     labels: list[int] = field(default_factory=list)
     without_labels: list[int] = field(default_factory=list)

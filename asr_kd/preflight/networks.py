@@ -9,14 +9,13 @@ from asr_kd.distillation.scoring import FRAMES_A_SHARD, tail_frames
 from asr_kd.distillation.teachers import sample_size
 from asr_kd.layout import (
     TRAIN,
-    UNLABELLED,
     member_folders,
     sets_folder,
     specialist_folder,
     student_folder,
     tail_folder,
     targets_folder,
-    view_folder,
+    transfer_folders,
 )
 from asr_kd.models.registry import named_settings
 from asr_kd.preflight import measure_networks
@@ -42,7 +41,7 @@ _SMALL_BYTES = 30_000  # of tables and pictures
 def plan_train(scene: Scene, plan: Plan) -> None:
     """Members and specialists."""
     config, settings = scene.config, scene.config.train
-    parts = [TRAIN, *(view_folder(scene.work, name).name for name in settings.views)]
+    parts = [one.name for one in transfer_folders(scene.work, settings.views)]
     frames = scene.sizes.frames(*parts)
     trainings = Trainings(scene, plan, "train", "members")
     for name, folder in zip(member_names(scene), member_folders(config, scene.work), strict=True):
@@ -81,14 +80,15 @@ def plan_distill(scene: Scene, plan: Plan) -> None:
     trainings = Trainings(scene, plan, "distill", "students")
     for name, student in sorted(config.distill.students.items()):
         transfer = student.transfer
-        parts = [TRAIN, *(view_folder(work, view).name for view in transfer.views)]
-        parts += [UNLABELLED] if transfer.unlabelled else []
+        parts = [one.name for one in transfer_folders(work, transfer.views, transfer.unlabelled)]
         extract(scene, plan, parts[1:], "distill")
         if student.soft_weight > 0:
             _plan_targets(scene, plan, student, parts)
         folder = student_folder(work, name)
         if scene.lacks(folder):
-            frames = round(transfer.fraction * scene.sizes.frames(*parts))
+            labelled = len(transfer_folders(work, transfer.views))
+            frames = round(transfer.fraction * scene.sizes.frames(*parts[:labelled]))
+            frames += scene.sizes.frames(*parts[labelled:])  # audio without transcripts is there whole
             soft = student.soft_weight > 0
             trainings.add(student.model, f"distill.students.{name}.model", frames, student.optimiser, soft)
             model = named_settings(config.models, student.model, f"distill.students.{name}.model")

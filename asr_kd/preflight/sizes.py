@@ -84,15 +84,17 @@ def read_sizes(config: Config, work: Path) -> Sizes:
         return _given_sizes(config, work)
     manifests = {part: read_manifest(work / "data" / f"{part}.jsonl") for part in PARTS}
     parts = {part: _measure(manifest, config) for part, manifest in manifests.items()}
-    parts |= {
-        view_folder(work, name).name: replace(
-            parts[TRAIN].share(1 / view.speed), utterances=parts[TRAIN].utterances
-        )
-        for name, view in config.views.items()
-    }
     if config.data.unlabelled:
         utterances = [with_duration(one) for one in read_unlabelled(config.data.unlabelled)]
         parts[UNLABELLED] = _measure(utterances, config)
+    parts |= {
+        view_folder(work, name, original).name: replace(
+            parts[original].share(1 / view.speed), utterances=parts[original].utterances
+        )
+        for original in (TRAIN, UNLABELLED)
+        if original in parts
+        for name, view in config.views.items()
+    }
     return Sizes(
         parts,
         _senones(config, work),

@@ -18,7 +18,7 @@ from asr_kd.artifacts import finished
 from asr_kd.config import Config
 from asr_kd.config.stages import STAGES, stage_settings
 from asr_kd.distillation.weights import weights_folder
-from asr_kd.layout import sets_folder, targets_folder, transfer_folders
+from asr_kd.layout import all_transfer_folders, sets_folder, targets_folder
 from asr_kd.report.results import Results
 
 _SOURCES = (".py", ".json", ".html", ".css", ".js")
@@ -104,21 +104,20 @@ def _fingerprints(config: Config, work: Path, results: Results) -> dict[str, str
     Only those of today's recipe: further members or students of an earlier one are no part.
     """
     entries = [entry for decoded in results.decoded.values() for entry in decoded]
-    transferred = transfer_folders(config, work)
+    transferred = all_transfer_folders(config, work)
     folders = [
         work / "data",
         # One by one: each may be a link (see `sweep`), and those below a folder are not followed.
-        *(work / "features" / part for part in ("train", "dev", "test")),
         *transferred,
+        *(work / "features" / part for part in ("dev", "test")),
         work / "align" / "labels",
         *(work / "align" / f"graph-{lm}" for lm in results.decoded),
         *dict.fromkeys(model for entry in entries for model in entry.system.models),
         *(entry.artifact.path for entry in entries),
     ]
     if results.of_kind("student"):
-        parts = ("train", *(one.name for one in transferred))
         kinds = dict.fromkeys(student.teachers for student in config.distill.students.values())
-        folders += [targets_folder(work, part, teachers) for teachers in kinds for part in parts]
+        folders += [targets_folder(work, part.name, teachers) for teachers in kinds for part in transferred]
     if config.distill.average == "log-linear":
         folders.append(weights_folder(work))
     if results.of_kind("specialists"):

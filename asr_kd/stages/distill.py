@@ -20,12 +20,11 @@ from asr_kd.layout import (
     TAIL,
     TARGETS,
     TRAIN,
-    UNLABELLED,
     member_folders,
     student_folder,
     tail_folder,
     targets_folder,
-    view_folder,
+    transfer_folders,
 )
 from asr_kd.models.devices import resolve_device
 from asr_kd.models.registry import named_settings
@@ -64,8 +63,7 @@ def plan(config: Config, work: Path) -> Iterator[Wanted]:
     for name, student in sorted(students.items()):
         transfer = student.transfer
         yield from plan_parts(config, work, transfer.views, transfer.unlabelled)
-        parts = [TRAIN, *(view_folder(work, view).name for view in transfer.views)]
-        parts += [UNLABELLED] if transfer.unlabelled else []
+        parts = [one.name for one in transfer_folders(work, transfer.views, transfer.unlabelled)]
         if student.soft_weight > 0 and _has_tail(config, work):
             yield Wanted(tail_folder(work, student.teachers), partial(_tail_made_from, config, work, student))
         for place, part in enumerate(parts if student.soft_weight > 0 else []):

@@ -19,12 +19,11 @@ from asr_kd.hmm.senone_names import senone_names
 from asr_kd.jobs import map_processes, resolve_workers
 from asr_kd.launching import make_launcher
 from asr_kd.layout import (
-    TRAIN,
     generalist_folder,
     member_folders,
     sets_folder,
     specialist_folder,
-    view_folder,
+    transfer_folders,
 )
 from asr_kd.models.devices import resolve_device, resolve_precision
 from asr_kd.planning import Wanted, check_settled
@@ -62,7 +61,7 @@ def plan(
     def stores() -> list[Store]:
         return _stores(config, work, parts(), senones()) if settings.soft_rest else []
 
-    names = [TRAIN, *(view_folder(work, name).name for name in config.train.views)]
+    names = [one.name for one in transfer_folders(work, config.train.views)]
     for place, name in enumerate(names if settings.soft_rest else []):
         yield Wanted(_targets_folder(work, name), lambda place=place: stores()[place].made_from)  # type: ignore[misc]
 

@@ -1,41 +1,29 @@
-"""Transfer sets: what networks are trained on beside the training part, and which part of it all.
+"""Transfer sets: what networks are trained on beside the training part, and which part of it all."""
 
-Perturbed copies ("views") of the training part and audio without transcripts are feature parts of their own,
-``features/view-<name>`` and ``features/unlabelled``, made by the first stage that asks for them.
-"""
-
-import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from asr_kd.artifacts import Artifact, create, find, fingerprint
-from asr_kd.config import Config, TransferConfig, ViewConfig
-from asr_kd.corpus import validate
-from asr_kd.corpus.digests import audio_digests
-from asr_kd.corpus.manifest import Utterance, read_manifest
-from asr_kd.corpus.unlabelled import read_unlabelled, refuse_known_speakers
+from asr_kd.config import Config, TransferConfig
 from asr_kd.distillation.soft_targets import SoftTargets
 from asr_kd.errors import AsrKdError
-from asr_kd.features.extract import Extraction, extract
-from asr_kd.features.perturb import Perturbation, mask, shift_image, stretch_labels
-from asr_kd.features.store import FBANK_FILE, Part, create_part, open_part
+from asr_kd.features.perturb import stretch_labels
+from asr_kd.features.store import FBANK_FILE, open_part
 from asr_kd.frames import FrameIndex, open_frames
-from asr_kd.jobs import resolve_workers
 from asr_kd.layout import TRAIN, UNLABELLED, view_folder
-from asr_kd.planning import Wanted, check_may_make, check_settled
-from asr_kd.progress import say
-from asr_kd.seeding import derive_seed, generator
-from asr_kd.stages.data import frame_counter
+from asr_kd.planning import Wanted
+from asr_kd.seeding import generator
+from asr_kd.stages.transfer_features import (
+    make_unlabelled,
+    make_view,
+    unlabelled_made_from,
+    view_made_from,
+)
 from asr_kd.training.data import PLACE_BYTES, FrameData, PerFrame, held_bytes, join, labelled
 from asr_kd.training.jobs import DataSize
-
-DIGESTS_FILE, PROBLEMS_FILE = ".unlabelled-digests.json", "unlabelled-problems.txt"
 
 
 @dataclass(frozen=True)
@@ -43,9 +31,10 @@ class TransferPart:
     """A part of a transfer set, as worker processes open it.
 
     Attributes:
-        name: ``train``, ``view-<name>`` or ``unlabelled``; of its folder in ``features/``.
+        name: of its folder in ``features/``: ``train``, ``view-<name>``, ``unlabelled`` or
+            ``unlabelled-view-<name>``.
         features: that folder.
-        labels: ``.npy`` file of the labels of the training part; None for unlabelled audio.
+        labels: ``.npy`` file of the labels of the training part; None for audio without transcripts.
         original: the features of the part that is perturbed here, else None.
         targets: the folder of its soft targets; None where only labels are learnt from.
         origin: what these must have been made from.
@@ -97,13 +86,16 @@ def training_parts(
     config: Config, work: Path, views: Sequence[str], unlabelled: bool = False
 ) -> list[TransferPart]:
     """The training part and what is asked for beside it; its features are made where they are missing."""
-    features, labels = work / "features", work / "align" / "labels" / "train.npy"
-    parts = [TransferPart(TRAIN, features / TRAIN, labels)]
+    train, audio = work / "features" / TRAIN, work / "features" / UNLABELLED
+    labels = work / "align" / "labels" / "train.npy"
+    parts = [TransferPart(TRAIN, train, labels)]
     for name in views:
         folder = make_view(config, work, name).path
-        parts.append(TransferPart(folder.name, folder, labels, original=features / TRAIN))
+        parts.append(TransferPart(folder.name, folder, labels, original=train))
     if unlabelled:
         parts.append(TransferPart(UNLABELLED, make_unlabelled(config, work).path, None))
+        copies = [make_view(config, work, name, UNLABELLED).path for name in views]
+        parts += [TransferPart(folder.name, folder, None, original=audio) for folder in copies]
     return parts
 
 
@@ -112,9 +104,12 @@ def plan_parts(
 ) -> Iterator[Wanted]:
     """The features that `training_parts` makes, see `planning`."""
     for name in views:
-        yield Wanted(view_folder(work, name), partial(_view_made_from, config, work, name))
+        yield Wanted(view_folder(work, name), partial(view_made_from, config, work, name))
     if unlabelled:
-        yield Wanted(work / "features" / UNLABELLED, partial(_unlabelled_made_from, config, work))
+        yield Wanted(work / "features" / UNLABELLED, partial(unlabelled_made_from, config, work))
+        for name in views:
+            made_from = partial(view_made_from, config, work, name, UNLABELLED)
+            yield Wanted(view_folder(work, name, UNLABELLED), made_from)
 
 
 def open_parts(
@@ -126,7 +121,7 @@ def open_parts(
 
 
 def _selected(part: TransferPart, data: FrameData, transfer: TransferConfig, seed: int) -> FrameData:
-    if part.name == UNLABELLED:
+    if part.labels is None:
         return data
     chosen = choose(part.original or part.features, transfer, part.labels, seed)
     kept = [one for one in data.utterances if original_id(one, part.name) in chosen]
@@ -180,128 +175,6 @@ def check_views(config: Config, names: Iterable[str], setting: str) -> None:
         if name not in config.views:
             known = ", ".join(sorted(config.views)) or "none"
             raise AsrKdError(f"{setting} asks for view {name!r}; `views` has: {known}")
-
-
-def _view_made_from(config: Config, work: Path, name: str) -> dict[str, Any]:
-    seed = derive_seed(config.seed, "view", name)
-    settings = {**_extraction_settings(config), "view": asdict(config.views[name]), "seed": seed}
-    return fingerprint("view", settings, {"features": Artifact(work / "features" / TRAIN)})
-
-
-def make_view(config: Config, work: Path, name: str) -> Artifact:
-    """The features of a perturbed copy of the training part, in its order, ids ending in ``~view-<name>``."""
-    view, path = config.views[name], view_folder(work, name)
-    data, seed = work / "data" / f"{TRAIN}.jsonl", derive_seed(config.seed, "view", name)
-    made_from = _view_made_from(config, work, name)
-    found = find(path, made_from)
-    if found is not None:
-        return found
-    with create(path, made_from) as folder:
-        if data.is_file():
-            utterances = [_renamed(one, path.name) for one in read_manifest(data)]
-            perturbation = Perturbation(view.speed, view.volume_decibels, tuple(view.noise_decibels), seed)
-            _extract(config, folder, utterances, perturbation)
-        else:
-            _copy(open_part(work / "features" / TRAIN), folder, path.name)
-        _perturb_frames(folder, view, seed)
-    say(f"features/{path.name}: made")
-    return Artifact(path)
-
-
-def _read_unlabelled(config: Config, work: Path) -> list[Utterance]:
-    assert config.data.unlabelled is not None
-    check_settled(work / "data")
-    # Their ids may be those of the training part: files of a folder are called by their stems.
-    utterances = [_renamed(one, UNLABELLED) for one in read_unlabelled(config.data.unlabelled)]
-    for part in ("dev", "test"):
-        refuse_known_speakers(utterances, read_manifest(work / "data" / f"{part}.jsonl"), part)
-    return utterances
-
-
-def _unlabelled_made_from(config: Config, work: Path) -> dict[str, Any]:
-    utterances, workers = _read_unlabelled(config, work), resolve_workers(config.workers)
-    digests = audio_digests([one.audio for one in utterances], work / DIGESTS_FILE, workers)
-    inputs = {"utterances": _hash([[asdict(one), digests[one.audio]] for one in utterances])}
-    # The dither is the only thing drawn at random.
-    seed = config.seed if config.features.dither > 0 else None
-    settings = {**_extraction_settings(config), "invalid": config.data.invalid, "seed": seed}
-    return fingerprint("unlabelled", settings, inputs)
-
-
-def make_unlabelled(config: Config, work: Path) -> Artifact:
-    """The features of `data.unlabelled`, ids ending in ``~unlabelled``."""
-    path, made_from = work / "features" / UNLABELLED, _unlabelled_made_from(config, work)
-    found = find(path, made_from)
-    if found is not None:
-        return found
-    check_may_make(path)
-    utterances, workers = _read_unlabelled(config, work), resolve_workers(config.workers)
-    measured, problems = validate.check_audio(
-        {UNLABELLED: utterances}, config.data.sample_rate, config.data.resample, workers
-    )
-    problems += validate.check_frames(measured, frame_counter(config))
-    if config.data.invalid == "refuse":
-        validate.refuse(problems, work / PROBLEMS_FILE, "; data.invalid=skip leaves such audio out")
-    validate.set_aside(problems, work / PROBLEMS_FILE)
-    kept = validate.without(measured, problems)[UNLABELLED]
-    if not kept:
-        raise AsrKdError(f"data.unlabelled={config.data.unlabelled}: no valid audio is left: {problems[0]}")
-    with create(path, made_from) as folder:
-        _extract(config, folder, kept, None)
-    say(f"features/{UNLABELLED}: {len(kept)} utterances without transcripts")
-    return Artifact(path)
-
-
-def _extraction_settings(config: Config) -> dict[str, Any]:
-    return {
-        "features": asdict(config.features),
-        "sample_rate": config.data.sample_rate,
-        "resample": config.data.resample,
-    }
-
-
-def _extract(
-    config: Config, folder: Path, utterances: Sequence[Utterance], perturbation: Perturbation | None
-) -> None:
-    extraction = Extraction(
-        config.features,
-        config.data.sample_rate,
-        config.data.resample,
-        config.device,
-        config.seed,
-        perturbation,
-    )
-    extract({folder: utterances}, extraction, resolve_workers(config.workers))
-
-
-def _renamed(utterance: Utterance, part: str) -> Utterance:
-    return replace(utterance, id=f"{utterance.id}~{part}")
-
-
-def _copy(original: Part, folder: Path, part: str) -> None:
-    """The frames of a corpus without audio."""
-    index = replace(original.index, ids=tuple(f"{one}~{part}" for one in original.index.ids))
-    copy = create_part(folder, index, original.fbank.shape[1], original.mfcc.shape[1])
-    copy.fbank[:] = original.fbank
-    copy.mfcc[:] = original.mfcc
-
-
-def _perturb_frames(folder: Path, view: ViewConfig, seed: int) -> None:
-    """What is done to features and not to audio."""
-    if not (view.frequency_masks or view.time_masks or view.shift_pixels):
-        return
-    part = open_part(folder, writable=True)
-    masks = (view.frequency_masks, view.frequency_width, view.time_masks, view.time_width)
-    for utterance_id, span in part.index.spans():
-        random = generator(seed, "frames", utterance_id)
-        frames = np.array(part.fbank[span])
-        if view.shift_pixels:
-            frames = np.stack([shift_image(row, view.shift_pixels, random) for row in frames])
-        part.fbank[span] = mask(frames, random, *masks)
-
-
-def _hash(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def data_size(parts: Sequence[TransferPart]) -> DataSize:

@@ -11,7 +11,8 @@ from asr_kd.config import Config, TransferConfig, ViewConfig
 from asr_kd.corpus.manifest import Utterance, write_manifest
 from asr_kd.errors import AsrKdError
 from asr_kd.features.store import open_part
-from asr_kd.stages import transfer
+from asr_kd.layout import transfer_folders
+from asr_kd.stages import transfer, transfer_features
 from tests.stages.test_train import trainable_work
 
 WHOLE = TransferConfig()
@@ -55,10 +56,10 @@ def test_a_view_of_given_frames_is_masked_and_keeps_the_labels(tmp_path: Path) -
         masked += int((~same).any())
     assert masked > 0
     made = (tmp_path / "features" / "view-masked" / "manifest.json").stat().st_mtime_ns
-    transfer.make_view(config, tmp_path, "masked")
+    transfer_features.make_view(config, tmp_path, "masked")
     assert (tmp_path / "features" / "view-masked" / "manifest.json").stat().st_mtime_ns == made
     config.views["masked"].frequency_width = 2
-    transfer.make_view(config, tmp_path, "masked")
+    transfer_features.make_view(config, tmp_path, "masked")
     assert (tmp_path / "features" / "view-masked" / "manifest.json").stat().st_mtime_ns != made
 
 
@@ -83,7 +84,7 @@ def with_audio(tmp_path: Path) -> Config:
         write_manifest(data / f"{part}.jsonl", write_audio(tmp_path, speakers, part))
     with artifacts.create(tmp_path / "features" / "train", {"kind": "features", "audio": True}) as folder:
         utterances = write_audio(tmp_path, ("ann", "bob"), "train")
-        transfer._extract(config, folder, utterances, None)
+        transfer_features._extract(config, folder, utterances, None)
     np.save(tmp_path / "align" / "labels" / "train.npy", np.repeat(np.arange(4), 25).astype(np.int32))
     return config
 
@@ -109,7 +110,25 @@ def test_unlabelled_audio_has_features_and_no_labels(with_audio: Config, tmp_pat
     assert (part.open_labels(index).array == -1).all()
     with_audio.data.unlabelled = str(tmp_path / "audio" / "test")
     with pytest.raises(AsrKdError, match="speaker dan is in part test"):
-        transfer.make_unlabelled(with_audio, tmp_path)
+        transfer_features.make_unlabelled(with_audio, tmp_path)
+
+
+def test_audio_without_transcripts_is_perturbed_as_well(with_audio: Config, tmp_path: Path) -> None:
+    write_audio(tmp_path, ("eve", "fay", "gus"), "unlabelled")
+    (tmp_path / "audio" / "unlabelled" / "gus" / "gus-1.wav").write_bytes(b"RIFF")
+    with_audio.data.unlabelled = str(tmp_path / "audio" / "unlabelled")
+    with_audio.data.invalid = "skip"
+    with_audio.views = {"slow": ViewConfig(speed=0.8)}
+    parts = transfer.training_parts(with_audio, tmp_path, ["slow"], unlabelled=True)
+    folders = transfer_folders(tmp_path, ["slow"], unlabelled=True)
+    assert [part.features for part in parts] == folders
+    assert [part.name for part in parts] == ["train", "view-slow", "unlabelled", "unlabelled-view-slow"]
+    original, copy = (open_part(part.features) for part in parts[2:])
+    assert copy.index.ids == tuple(f"{one}~unlabelled-view-slow" for one in original.index.ids)
+    assert len(copy.index) == 2 and copy.index.total_frames == 126 and original.index.total_frames == 100
+    assert (parts[3].open_labels(copy.index).array == -1).all()
+    data = transfer.open_parts(parts, None, replace(WHOLE, fraction=0.5), seed=0)
+    assert len(data.utterances) == 2  # without soft targets there is nothing to learn from the others
 
 
 def test_bad_unlabelled_audio_is_refused_or_left_out_and_listed(
@@ -121,9 +140,9 @@ def test_bad_unlabelled_audio_is_refused_or_left_out_and_listed(
     (folder / "gus" / "gus-1.wav").write_bytes(b"RIFF")
     with_audio.data.unlabelled = str(folder)
     with pytest.raises(AsrKdError, match=r"(?s)2 problems \(1 audio, 1 too short\).*invalid=skip"):
-        transfer.make_unlabelled(with_audio, tmp_path)
+        transfer_features.make_unlabelled(with_audio, tmp_path)
     with_audio.data.invalid = "skip"
-    index = open_part(transfer.make_unlabelled(with_audio, tmp_path).path).index
+    index = open_part(transfer_features.make_unlabelled(with_audio, tmp_path).path).index
     assert index.ids == ("eve-1~unlabelled",)
     said = capsys.readouterr().out
     assert "2 utterances that are left out (1 audio, 1 too short)" in said
@@ -134,7 +153,7 @@ def test_bad_unlabelled_audio_is_refused_or_left_out_and_listed(
     ]
     (folder / "eve" / "eve-1.wav").unlink()
     with pytest.raises(AsrKdError, match="no valid audio is left"):
-        transfer.make_unlabelled(with_audio, tmp_path)
+        transfer_features.make_unlabelled(with_audio, tmp_path)
 
 
 def test_unlabelled_audio_takes_no_place_of_the_training_part(with_audio: Config, tmp_path: Path) -> None:
@@ -153,7 +172,7 @@ def test_dither_of_unlabelled_audio_follows_the_seed(with_audio: Config, tmp_pat
     digests = []
     for dither, seed in ((0.0, 0), (0.0, 1), (1.0, 1), (1.0, 2)):
         with_audio.features.dither, with_audio.seed = dither, seed
-        digests.append(transfer.make_unlabelled(with_audio, tmp_path).digest)
+        digests.append(transfer_features.make_unlabelled(with_audio, tmp_path).digest)
     assert digests[0] == digests[1] and len(set(digests)) == 3
 
 
