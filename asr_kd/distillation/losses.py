@@ -8,16 +8,13 @@ padding may be anything, NaN included, and gets the gradient zero.
 Everything follows Hinton, Vinyals and Dean (2015), section 2: teacher and student are softened by the same
 temperature T, and because the gradients of the soft term shrink as 1 / T^2, the term is multiplied by T^2.
 
-Training takes `top_k_divergence`, which reads the soft-target store. The dense `soft_cross_entropy` and
-`divergence` are for teachers whose whole posteriors are at hand; tests hold `top_k_divergence` against them.
-`counted` is for padded batches; training leaves padding out before the loss.
+`top_k_divergence` is for what the soft-target store holds; the dense `soft_cross_entropy` and `divergence`
+are for teachers whose whole posteriors are at hand. `counted` is for padded batches. Training, which leaves
+padding out before the loss, takes `joint.joint_loss`: the same, in fewer passes over the senones.
 """
-
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from asr_kd.errors import AsrKdError
@@ -87,11 +84,15 @@ def top_k_divergence(
     if ids.size(CLASS_AXIS) == logits.size(CLASS_AXIS):
         log_rest = torch.full_like(log_rest, -torch.inf)
     p, rest = top_k_teacher(log_probabilities, log_rest, temperature, stored_at)
+    log_q = (logits / temperature).log_softmax(CLASS_AXIS)
     if tail is not None:
-        spread: Tensor = _SpreadDivergence.apply(logits / temperature, ids.long(), p, rest, tail)
-        return _frame_mean(spread, counted)
+        dense, entropy = spread_teacher(ids.long(), p, rest, tail)
+        return _frame_mean(-(dense * log_q).sum(CLASS_AXIS) - entropy, counted)
+    # Summed over the others, not 1 minus the top k, which would lose small masses to rounding.
+    q_rest = log_q.exp().scatter(CLASS_AXIS, ids.long(), 0.0).sum(CLASS_AXIS)
+    log_q_rest = q_rest.clamp(min=torch.finfo(q_rest.dtype).tiny).log()
     entropy = torch.special.entr(p).sum(CLASS_AXIS) + torch.special.entr(rest)
-    cross_entropy: Tensor = _BucketCrossEntropy.apply(logits / temperature, ids.long(), p, rest)
+    cross_entropy = -(p * log_q.gather(CLASS_AXIS, ids.long())).sum(CLASS_AXIS) - rest * log_q_rest
     return _frame_mean(cross_entropy - entropy, counted)
 
 
@@ -119,73 +120,9 @@ def spread_teacher(ids: Tensor, p: Tensor, rest: Tensor, tail: Tensor) -> tuple[
     Returns:
         Probabilities ``(..., senones)``, and their entropy ``(...,)``.
     """
-    others = tail.scatter(CLASS_AXIS, ids, torch.finfo(tail.dtype).min / 2)
-    dense, log_sum = _softmax(others)
-    entropy = torch.special.entr(rest) + rest * (log_sum - _dot(dense, others))
-    dense.mul_(rest.unsqueeze(CLASS_AXIS)).scatter_(CLASS_AXIS, ids, p)
-    return dense, entropy + torch.special.entr(p).sum(CLASS_AXIS)
-
-
-class _SpreadDivergence(torch.autograd.Function):
-    """``sum p (log p - log q)`` by frame, p of `spread_teacher`; written out to save passes over all senones.
-
-    The gradient for ``q = softmax(z)`` is ``q - p``.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, z: Tensor, ids: Tensor, p: Tensor, rest: Tensor, tail: Tensor) -> Tensor:
-        """Z and tail ``(..., senones)``, ids and p ``(..., k)``, rest ``(...,)``; returns ``(...,)``."""
-        dense, entropy = spread_teacher(ids, p, rest, tail)
-        q, log_sum = _softmax(z)
-        ctx.save_for_backward(q, dense)
-        return log_sum - _dot(dense, z) - entropy
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
-        """By the formula of the class."""
-        q, dense = ctx.saved_tensors
-        return (q - dense).mul_(gradient.unsqueeze(CLASS_AXIS)), None, None, None, None
-
-
-def _softmax(z: Tensor) -> tuple[Tensor, Tensor]:
-    """``softmax(z)`` and ``log(sum(exp(z)))``, the latter in no pass of its own."""
-    q = z.softmax(CLASS_AXIS)
-    largest, where = z.max(CLASS_AXIS, keepdim=True)
-    return q, (largest - q.gather(CLASS_AXIS, where).log()).squeeze(CLASS_AXIS)
-
-
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """Sum of products over the classes, without an array of the products."""
-    return (a.unsqueeze(-2) @ b.unsqueeze(-1)).squeeze(-1).squeeze(-1)
-
-
-class _BucketCrossEntropy(torch.autograd.Function):
-    """``-sum_k p log q - rest log q_rest`` by frame, with its gradient written out.
-
-    For ``q = softmax(z)`` the gradient is ``q_i - p_i`` at the k senones and ``q_j (1 - rest / q_rest)`` at
-    all others: two passes over the logits, where automatic differentiation takes more than ten.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, z: Tensor, ids: Tensor, p: Tensor, rest: Tensor) -> Tensor:
-        """Z ``(..., senones)``, ids and p ``(..., k)``, rest ``(...,)``; returns ``(...,)``."""
-        q, log_sum = _softmax(z)
-        # log q from the logits, not from q: it stays finite where q is too small for its type.
-        log_q = z.gather(CLASS_AXIS, ids) - log_sum.unsqueeze(CLASS_AXIS)
-        others = q.scatter(CLASS_AXIS, ids, 0.0)
-        # Summed over the others, not 1 minus the top-k, which would lose small masses to rounding.
-        q_rest = others.sum(CLASS_AXIS).clamp(min=torch.finfo(q.dtype).tiny)
-        ctx.save_for_backward(others, q.gather(CLASS_AXIS, ids) - p, 1.0 - rest / q_rest, ids)
-        return -(p * log_q).sum(CLASS_AXIS) - rest * q_rest.log()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        """By the formula of the class."""
-        others, at_top, of_rest, ids = ctx.saved_tensors
-        whole = others * (gradient * of_rest).unsqueeze(CLASS_AXIS)
-        return whole.scatter_(CLASS_AXIS, ids, at_top * gradient.unsqueeze(CLASS_AXIS)), None, None, None
+    others = tail.scatter(CLASS_AXIS, ids, torch.finfo(tail.dtype).min / 2).softmax(CLASS_AXIS)
+    dense = (others * rest.unsqueeze(CLASS_AXIS)).scatter(CLASS_AXIS, ids, p)
+    return dense, torch.special.entr(dense).sum(CLASS_AXIS)
 
 
 def hard_cross_entropy(

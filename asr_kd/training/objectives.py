@@ -7,14 +7,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from asr_kd.distillation.losses import (
-    EXCLUDED,
-    distillation_loss,
-    divergence,
-    hard_cross_entropy,
-    top_k_divergence,
-    top_k_teacher,
-)
+from asr_kd.distillation.joint import TopKTeacher, joint_loss
+from asr_kd.distillation.losses import EXCLUDED, divergence, hard_cross_entropy, top_k_teacher
 from asr_kd.distillation.soft_targets import log_probabilities
 from asr_kd.distillation.tails import TailShape
 from asr_kd.errors import AsrKdError
@@ -37,7 +31,7 @@ class Objective(Protocol):
         ...
 
 
-def _shares(targets: Targets, batch: Targets | None) -> tuple[float | Tensor, float | Tensor]:
+def _shares(targets: Targets, batch: Targets | None) -> tuple[float, float | Tensor]:
     """How much of a batch a part of it is: of all its frames, and of those that have a label."""
     if batch is None:
         return 1.0, 1.0
@@ -94,20 +88,17 @@ class DistillationObjective:
     def __call__(self, logits: Tensor, targets: Targets, batch: Targets | None = None) -> Tensor:
         """See `Objective`."""
         share, labelled = _shares(targets, batch)
-        soft = hard = logits.new_zeros(())
-        if self.soft_weight > 0:
-            values, rest = log_probabilities(targets["levels"]), targets["log_rest"].float()
-            tail = None
-            if self.tail_shape is not None:
-                shape = self.tail_shape.to(logits.device)
-                tail = shape.decode(targets["tail"], self.temperature)
-            soft = top_k_divergence(
-                logits, targets["ids"], values, rest, self.temperature, self.stored_at, tail
-            )
-        if self.hard_weight > 0:
-            hard = hard_cross_entropy(logits, targets["labels"], self.label_smoothing)
-        return distillation_loss(
-            share * soft, labelled * hard, self.temperature, self.soft_weight, self.hard_weight
+        labels, hard_weight = targets["labels"], labelled * self.hard_weight
+        if not self.soft_weight:
+            return hard_weight * hard_cross_entropy(logits, labels, self.label_smoothing)
+        tail = None
+        if self.tail_shape is not None:
+            tail = self.tail_shape.to(logits.device).decode(targets["tail"], self.temperature)
+        values, log_rest = log_probabilities(targets["levels"]), targets["log_rest"].float()
+        teacher = TopKTeacher(targets["ids"], values, log_rest, tail, self.stored_at)
+        soft_weight = share * self.soft_weight
+        return joint_loss(
+            logits, labels, teacher, self.temperature, soft_weight, hard_weight, self.label_smoothing
         )
 
     def settings(self) -> dict[str, Any]:
