@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from asr_kd.config import Config
+from asr_kd.config.schema import StudentConfig
 
 TRAIN, UNLABELLED = "train", "unlabelled"
 VIEW_PREFIX = "view-"  # of the perturbed copies of the training part
@@ -64,9 +65,17 @@ def transfer_folders(work: Path, views: Iterable[str], unlabelled: bool = False)
     ]
 
 
+def learns_unlabelled(config: Config, student: StudentConfig) -> bool:
+    """Whether a student is trained on `data.unlabelled` as well."""
+    wanted = student.transfer.unlabelled
+    return wanted == "always" or (
+        wanted == "auto" and config.data.unlabelled is not None and student.soft_weight > 0
+    )
+
+
 def all_transfer_folders(config: Config, work: Path) -> list[Path]:
     """The features that members and students are trained on, each once, those of the training part first."""
     folders = transfer_folders(work, config.train.views)
     for student in config.distill.students.values():
-        folders += transfer_folders(work, student.transfer.views, student.transfer.unlabelled)
+        folders += transfer_folders(work, student.transfer.views, learns_unlabelled(config, student))
     return list(dict.fromkeys(folders))

@@ -9,6 +9,7 @@ from asr_kd.distillation.scoring import FRAMES_A_SHARD, tail_frames
 from asr_kd.distillation.teachers import sample_size
 from asr_kd.layout import (
     TRAIN,
+    learns_unlabelled,
     member_folders,
     sets_folder,
     specialist_folder,
@@ -80,7 +81,8 @@ def plan_distill(scene: Scene, plan: Plan) -> None:
     trainings = Trainings(scene, plan, "distill", "students")
     for name, student in sorted(config.distill.students.items()):
         transfer = student.transfer
-        parts = [one.name for one in transfer_folders(work, transfer.views, transfer.unlabelled)]
+        unlabelled = learns_unlabelled(config, student)
+        parts = [one.name for one in transfer_folders(work, transfer.views, unlabelled)]
         extract(scene, plan, parts[1:], "distill")
         if student.soft_weight > 0:
             _plan_targets(scene, plan, student, parts)

@@ -20,6 +20,7 @@ from asr_kd.layout import (
     TAIL,
     TARGETS,
     TRAIN,
+    learns_unlabelled,
     member_folders,
     student_folder,
     tail_folder,
@@ -61,9 +62,9 @@ def plan(config: Config, work: Path) -> Iterator[Wanted]:
     if config.distill.average == "log-linear":
         yield Wanted(weights_folder(work), lambda: weights_made_from(work, _teacher_inputs(config, work)))
     for name, student in sorted(students.items()):
-        transfer = student.transfer
-        yield from plan_parts(config, work, transfer.views, transfer.unlabelled)
-        parts = [one.name for one in transfer_folders(work, transfer.views, transfer.unlabelled)]
+        views, unlabelled = student.transfer.views, learns_unlabelled(config, student)
+        yield from plan_parts(config, work, views, unlabelled)
+        parts = [one.name for one in transfer_folders(work, views, unlabelled)]
         if student.soft_weight > 0 and _has_tail(config, work):
             yield Wanted(tail_folder(work, student.teachers), partial(_tail_made_from, config, work, student))
         for place, part in enumerate(parts if student.soft_weight > 0 else []):
@@ -85,7 +86,7 @@ def _tail_made_from(config: Config, work: Path, student: StudentConfig) -> Mappi
 
 
 def _targets_made_from(config: Config, work: Path, student: StudentConfig, place: int) -> Mapping[str, Any]:
-    part = training_parts(config, work, student.transfer.views, student.transfer.unlabelled)[place]
+    part = training_parts(config, work, student.transfer.views, learns_unlabelled(config, student))[place]
     return _store(config, work, _teachers_of(config, work, student), part).made_from
 
 
@@ -259,7 +260,8 @@ def _student(
     seed = derive_seed(config.seed, "distill", name, student.seed)
     objective = _objective(config, student)
     soft = student.soft_weight > 0
-    parts = training_parts(config, work, student.transfer.views, student.transfer.unlabelled)
+    unlabelled = learns_unlabelled(config, student)
+    parts = training_parts(config, work, student.transfer.views, unlabelled)
     inputs: dict[str, Artifact | str] = {**data_artifacts(work)}
     for part in parts:
         inputs[part.name] = Artifact(part.features)
@@ -275,7 +277,7 @@ def _student(
         "model": model,
         "objective": objective.settings(),
         "optimiser": optimiser_fingerprint(settings),
-        "transfer": asdict(student.transfer),
+        "transfer": asdict(student.transfer) | {"unlabelled": unlabelled},
         "early_stopping": student.early_stopping,
         "seeds": [seed, config.seed],
     }

@@ -161,11 +161,13 @@ def check_transfer(config: Config, transfer: TransferConfig, setting: str, soft:
     if not 0 < transfer.fraction <= 1:
         raise AsrKdError(f"{setting}.fraction={transfer.fraction}: give a number above 0 and at most 1")
     check_views(config, transfer.views, f"{setting}.views")
-    if transfer.unlabelled and not config.data.unlabelled:
-        raise AsrKdError(f"{setting}.unlabelled=true needs data.unlabelled: a manifest or folder of audio")
-    if transfer.unlabelled and not soft:
+    if transfer.unlabelled not in ("auto", "always", "never"):
+        raise AsrKdError(f"{setting}.unlabelled={transfer.unlabelled}: give auto, always or never")
+    if transfer.unlabelled == "always" and not config.data.unlabelled:
+        raise AsrKdError(f"{setting}.unlabelled=always needs data.unlabelled: a manifest or folder of audio")
+    if transfer.unlabelled == "always" and not soft:
         raise AsrKdError(
-            f"{setting}.unlabelled=true with soft_weight=0: without labels there is nothing to learn"
+            f"{setting}.unlabelled=always with soft_weight=0: without labels there is nothing to learn"
         )
 
 

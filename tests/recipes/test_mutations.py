@@ -30,7 +30,7 @@ CARRYING_OUT = (
     "launcher.kind", "train.stacked",
 )  # fmt: skip
 # Settings of what recipe `mini` does not do: changing them alone changes nothing.
-IDLE = ("align.realign.model", "align.realign.optimiser.", "train.specialists.", "data.unlabelled")
+IDLE = ("align.realign.model", "align.realign.optimiser.", "train.specialists.")
 # Where one more, half as much again or the opposite would mean nothing.
 OTHERS = {
     "data.source": "/nowhere", "data.lexicon": "/nowhere", "data.lm_text": "/nowhere",

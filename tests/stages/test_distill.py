@@ -199,7 +199,16 @@ def test_no_students_need_no_targets(tmp_path: Path) -> None:
         ("mean single", StudentConfig(model="small"), "'mean single' is the name of another system"),
         ("other", StudentConfig(model="small", transfer=TransferConfig(fraction=0.0)), "fraction=0.0"),
         ("other", StudentConfig(model="small", transfer=TransferConfig(views=["x"])), "asks for view 'x'"),
-        ("other", StudentConfig(model="small", transfer=TransferConfig(unlabelled=True)), "data.unlabelled"),
+        (
+            "other",
+            StudentConfig(model="small", transfer=TransferConfig(unlabelled="always")),
+            "data.unlabelled",
+        ),
+        (
+            "other",
+            StudentConfig(model="small", transfer=TransferConfig(unlabelled="true")),
+            "give auto, always",
+        ),
         ("other", StudentConfig(model="small", soft_weight=0.0, hard_weight=0.0), "one must be positive"),
     ],
 )

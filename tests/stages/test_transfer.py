@@ -8,10 +8,11 @@ import soundfile
 
 from asr_kd import artifacts
 from asr_kd.config import Config, TransferConfig, ViewConfig
+from asr_kd.config.schema import StudentConfig
 from asr_kd.corpus.manifest import Utterance, write_manifest
 from asr_kd.errors import AsrKdError
 from asr_kd.features.store import open_part
-from asr_kd.layout import transfer_folders
+from asr_kd.layout import learns_unlabelled, transfer_folders
 from asr_kd.stages import transfer, transfer_features
 from tests.stages.test_train import trainable_work
 
@@ -186,6 +187,24 @@ def test_an_empty_transfer_set_is_refused(tmp_path: Path) -> None:
 def test_what_no_transfer_set_can_be_made_of_is_refused_by_name(tmp_path: Path) -> None:
     config = trainable_work(tmp_path)
     config.data.unlabelled = "somewhere"
-    with pytest.raises(AsrKdError, match=r"x\.unlabelled=true with soft_weight=0"):
-        transfer.check_transfer(config, TransferConfig(unlabelled=True), "x", soft=False)
-    transfer.check_transfer(config, TransferConfig(unlabelled=True), "x", soft=True)
+    with pytest.raises(AsrKdError, match=r"x\.unlabelled=always with soft_weight=0"):
+        transfer.check_transfer(config, TransferConfig(unlabelled="always"), "x", soft=False)
+    transfer.check_transfer(config, TransferConfig(unlabelled="always"), "x", soft=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "setting", "soft_weight", "expected"),
+    [
+        ("audio", "auto", 1.0, True),
+        ("audio", "auto", 0.0, False),
+        ("audio", "never", 1.0, False),
+        (None, "auto", 1.0, False),
+    ],
+)
+def test_audio_without_transcripts_is_learnt_from_where_it_is_given(
+    given: str | None, setting: str, soft_weight: float, expected: bool
+) -> None:
+    config = Config()
+    config.data.unlabelled = given
+    student = StudentConfig(soft_weight=soft_weight, transfer=TransferConfig(unlabelled=setting))
+    assert learns_unlabelled(config, student) == expected
