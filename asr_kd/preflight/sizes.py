@@ -8,7 +8,7 @@ from pathlib import Path
 
 from asr_kd.bench.material import with_duration
 from asr_kd.config import Config
-from asr_kd.config.schema import LmConfig
+from asr_kd.config.schema import LmConfig, ViewConfig
 from asr_kd.corpus.lexicon import Lexicon
 from asr_kd.corpus.manifest import Utterance, read_manifest
 from asr_kd.corpus.unlabelled import read_unlabelled
@@ -87,14 +87,7 @@ def read_sizes(config: Config, work: Path) -> Sizes:
     if config.data.unlabelled:
         utterances = [with_duration(one) for one in read_unlabelled(config.data.unlabelled)]
         parts[UNLABELLED] = _measure(utterances, config)
-    parts |= {
-        view_folder(work, name, original).name: replace(
-            parts[original].share(1 / view.speed), utterances=parts[original].utterances
-        )
-        for original in (TRAIN, UNLABELLED)
-        if original in parts
-        for name, view in config.views.items()
-    }
+    parts |= copies(parts, config.views, work)
     return Sizes(
         parts,
         _senones(config, work),
@@ -103,6 +96,18 @@ def read_sizes(config: Config, work: Path) -> Sizes:
         {name: _ngrams(work, name, lm, manifests[TRAIN]) for name, lm in config.lms.items()},
         tuple(manifests[TRAIN]),
     )
+
+
+def copies(parts: Mapping[str, PartSize], views: Mapping[str, ViewConfig], work: Path) -> dict[str, PartSize]:
+    """The perturbed copies of what students learn from, by folder."""
+    return {
+        view_folder(work, name, original).name: replace(
+            parts[original].share(1 / view.speed), utterances=parts[original].utterances
+        )
+        for original in (TRAIN, UNLABELLED)
+        if original in parts
+        for name, view in views.items()
+    }
 
 
 def _given_sizes(config: Config, work: Path) -> Sizes:

@@ -1,6 +1,10 @@
 """Sizes of a recipe before its run."""
 
-from asr_kd.preflight.sizes import PartSize, count_ngrams
+from pathlib import Path
+
+from asr_kd.config import ViewConfig
+from asr_kd.layout import transfer_folders
+from asr_kd.preflight.sizes import PartSize, copies, count_ngrams
 
 TEXT = [["A", "B", "A"], ["B", "A"], ["A", "B", "A"]]
 
@@ -35,3 +39,15 @@ def test_no_text_has_no_ngrams() -> None:
 
 def test_a_share_of_a_part_has_utterances_as_long() -> None:
     assert PartSize(100, 1000, 10.0, 30).share(0.5) == PartSize(50, 500, 5.0, 30)
+
+
+def test_a_slower_copy_is_as_much_longer_and_so_is_that_of_audio_without_transcripts() -> None:
+    parts = {"train": PartSize(100, 1000, 10.0, 30), "unlabelled": PartSize(10, 80, 0.8, 20)}
+    found = parts | copies(parts, {"slow": ViewConfig(speed=0.8)}, Path("exp"))
+    assert [found[one.name].frames for one in transfer_folders(Path("exp"), ["slow"], unlabelled=True)] == [
+        1000,
+        1250,
+        80,
+        100,
+    ]
+    assert found["view-slow"].utterances == 100
