@@ -69,7 +69,7 @@ class Artifact:
         try:
             content: dict[str, Any] = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
             own = content.pop("sha256", None)  # none: written before manifests had one
-            if content.keys() != _MANIFEST_KEYS or own not in (None, _hash_json(content)):
+            if content.keys() != _MANIFEST_KEYS or own not in (None, hash_json(content)):
                 raise ValueError("not what was written")
             for name, entry in content["files"].items():
                 inside = (self.path / name).relative_to(self.path).parts
@@ -88,7 +88,7 @@ class Artifact:
     @property
     def digest(self) -> str:
         """One hash over the content of every file: equal content, equal digest."""
-        return _hash_json({name: entry["sha256"] for name, entry in self.manifest["files"].items()})
+        return hash_json({name: entry["sha256"] for name, entry in self.manifest["files"].items()})
 
     def sha256(self, name: str) -> str:
         """The hash of one file, as the manifest has it.
@@ -265,7 +265,7 @@ def _complete(partial: Path, expected: Mapping[str, Any]) -> None:
         "files": entries,
         "versions": {"asr_kd": __version__},
     }
-    manifest["sha256"] = _hash_json(manifest)
+    manifest["sha256"] = hash_json(manifest)
     with replace_file(partial / MANIFEST) as temporary:
         temporary.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
@@ -327,7 +327,8 @@ def _read_json(path: Path) -> Any:
         return None
 
 
-def _hash_json(content: Any) -> str:
+def hash_json(content: Any) -> str:
+    """SHA-256 of plain data, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -67,10 +67,12 @@ def transfer_folders(work: Path, views: Iterable[str], unlabelled: bool = False)
 
 def learns_unlabelled(config: Config, student: StudentConfig) -> bool:
     """Whether a student is trained on `data.unlabelled` as well."""
-    wanted = student.transfer.unlabelled
-    return wanted == "always" or (
-        wanted == "auto" and config.data.unlabelled is not None and student.soft_weight > 0
-    )
+    transfer = student.transfer
+    if transfer.unlabelled != "auto":
+        return transfer.unlabelled == "always"
+    # Where some of the training part is left out, what the rest teaches is the question.
+    whole = transfer.fraction == 1.0 and not transfer.labels and not transfer.without_labels
+    return config.data.unlabelled is not None and student.soft_weight > 0 and whole
 
 
 def all_transfer_folders(config: Config, work: Path) -> list[Path]:

@@ -37,7 +37,8 @@ def test_folders_have_readable_and_different_names() -> None:
 
 def frames_row(name: str, kind: str, accuracy: float) -> dict[str, Any]:
     metrics = {
-        key: {"value": accuracy, "spread": None} for key in ("accuracy", "cross_entropy", "calibrated")
+        key: {"value": accuracy, "spread": None, "runs": [accuracy]}
+        for key in ("accuracy", "cross_entropy", "calibrated")
     }
     closed = {"gap_closed": {metric: {"value": 0.5, "low": 0.1, "high": 0.9} for metric in metrics}}
     part = {**metrics, "errors": [7], "frames": 10}
@@ -166,3 +167,14 @@ def test_a_link_is_replaced_and_what_it_led_to_stays(tmp_path: Path) -> None:
         (folder / "ids").write_text("run")
     assert not link.is_symlink() and (link / "ids").read_text() == "run"
     assert (tmp_path / "base" / "distill" / "targets" / "ids").read_text() == "base"
+
+
+def test_seeds_inside_of_a_run_count_as_runs(tmp_path: Path) -> None:
+    row = frames_row("student", "student", 0.5)
+    row["runs"] = ["student", "student-1", "student-2"]
+    row["test"]["accuracy"] = {"value": 0.5, "spread": 0.1, "runs": [0.4, 0.5, 0.6]}
+    (tmp_path / "distill" / "frames").mkdir(parents=True)
+    (tmp_path / "distill" / "frames" / "frames.json").write_text(json.dumps([row]))
+    (found,) = collect([({"x.temperature": "2"}, tmp_path)])
+    assert found["runs"] == 3
+    assert found["test accuracy"] == {"value": pytest.approx(0.5), "spread": pytest.approx(0.1)}

@@ -93,10 +93,10 @@ class Divergences(NamedTuple):
 
 
 def divergences(store: SoftTargets, sample: Sample, temperature: float) -> Divergences:
-    """Compare a store with the posteriors that it was made from."""
+    """Compare a store with what it was made from, of the utterances that its shape has not seen."""
     found, shape = store.at(temperature), store.tail_shape
     pieces = []
-    for (_, span), members in zip(sample.index.spans(), sample.members, strict=True):
+    for (_, span), members in list(zip(sample.index.spans(), sample.members, strict=True))[1::2]:
         mean = torch.stack(members).double().logsumexp(0) - np.log(len(members))
         dense = (mean / temperature).softmax(-1)
         ids, levels, log_rest, tail = (torch.from_numpy(np.array(array[span])) for array in found[:4])

@@ -212,7 +212,8 @@ class TransferConfig:
 
     fraction: float = 1.0  # of the training utterances, drawn by the recipe's seed: the same for all students
     views: list[str] = field(default_factory=list)  # names of `views`, beside the originals
-    # `data.unlabelled` as well, and its copies: "always" or "never"; auto: where soft targets are learnt from
+    # `data.unlabelled` as well, and its copies: "always" or "never"; auto: beside the whole training part,
+    # where there are soft targets
     unlabelled: str = "auto"
     # Only utterances all of whose labels are among these, or none of whose labels is (for recipe mnist)
     labels: list[int] = field(default_factory=list)

@@ -74,7 +74,8 @@ def joint_loss(
         student = _Student(z, temperature)
         term = _bucket_term if teacher.tail is None else _spread_term
         loss, gradient = term(student, teacher, weights)
-        loss += _add_hard_term(student, gradient, labels.clamp(min=0).long(), weights, label_smoothing)
+        if isinstance(hard_weight, Tensor) or hard_weight:
+            loss += _add_hard_term(student, gradient, labels.clamp(min=0).long(), weights, label_smoothing)
     joined: Tensor = _WithGradient.apply(logits, loss, gradient)
     return joined
 
@@ -103,7 +104,8 @@ def _bucket_term(student: _Student, teacher: TopKTeacher, weights: Weights) -> t
     # Summed over the others, not 1 minus the top k, which would lose small masses to rounding.
     q_rest = q.scatter_(1, ids, 0.0).sum(1).clamp(min=torch.finfo(q.dtype).tiny)
     losses = -(torch.special.entr(p) + p * log_q).sum(1) - torch.special.entr(rest) - rest * q_rest.log()
-    q.mul_((of_q - soft * rest / q_rest)[:, None])
+    # Times q, which is 0 where this overflows.
+    q.mul_((of_q - (soft * rest / q_rest).clamp(max=torch.finfo(q.dtype).max))[:, None])
     return weights.soft * losses.sum(), q.scatter_(1, ids, of_q[:, None] * q_top - soft * p)
 
 

@@ -127,8 +127,8 @@ def _tune(system: LoadedTeachers, job: QualityJob) -> Tuned:
     frames = sampled_frames(FrameIndex.load(features), job.system)
     sampled = list(sample(lambda speech: system.mean(speech).cpu(), features, labels, frames))
     scores, wanted = (torch.cat(pieces) for pieces in zip(*sampled, strict=True))
-    bias = fit_bias(scores, wanted, job.unseen) if job.unseen else 0.0
-    return Tuned(fit_temperature(scores, wanted), job.unseen, bias)
+    temperature = fit_temperature(scores, wanted)
+    return Tuned(temperature, job.unseen, fit_bias(scores, wanted, job.unseen) if job.unseen else 0.0)
 
 
 def _measure_part(

@@ -2,7 +2,7 @@
 
 For every frame: the k most probable senones of the averaged ensemble, their log probabilities, and for each
 temperature in use the logarithm of the mass that the softened posterior gives to all others. Where members
-are averaged first and the average is then softened, log probabilities at T = 1 serve all temperatures
+are averaged first and the average is then softened, log probabilities at one temperature serve all of them
 (`losses.top_k_teacher` softens them exactly, given the mass of the rest); a mean of softened posteriors is
 another target at each temperature, and is stored once for each. How the rest is spread over its senones is
 kept in a few bytes more, see `tails`.
@@ -77,8 +77,16 @@ class TargetSettings:
 
     @property
     def stored_at(self) -> tuple[float, ...]:
-        """The temperatures that log probabilities are stored at."""
-        return (1.0,) if self.tempering == "after" else self.temperatures
+        """The temperatures that log probabilities are stored at.
+
+        Of an average that is softened afterwards one serves all; the higher it is, the further the levels
+        reach.
+        """
+        return (max(1.0, min(self.temperatures)),) if self.tempering == "after" else self.temperatures
+
+    def stored_for(self, temperature: float) -> float:
+        """The temperature of the log probabilities that a student at `temperature` learns from."""
+        return self.stored_at[0] if self.tempering == "after" else temperature
 
 
 class TargetsAt(NamedTuple):
@@ -105,7 +113,7 @@ class TargetsAt(NamedTuple):
 
 
 def quantise(log_probabilities: Tensor) -> Tensor:
-    """Levels, uint8, of log probabilities: steps of 1/12 nat, which is 0.0003 nat of divergence at T = 1."""
+    """Levels, uint8, of log probabilities: steps of 1/12 nat, which is 0.0003 nat of divergence."""
     return (log_probabilities * -LEVELS_A_NAT).round().clamp(0, 255).to(torch.uint8)
 
 
@@ -169,7 +177,7 @@ class SoftTargets:
         index: where each utterance lies.
         settings: what the store holds.
         ids: ``(frames, k)`` uint16.
-        levels: ``(frames, k)`` uint8 at T = 1, or ``(frames, temperatures * k)``, each at its T.
+        levels: ``(frames, k)`` uint8, or ``(frames, temperatures * k)``, see `TargetSettings.stored_at`.
         log_rest: ``(frames, temperatures)`` float16.
         tail: ``(frames, rank)`` int8.
         tail_shape: what `tail` are places in; none: the rank is 0.
@@ -281,6 +289,7 @@ class SoftTargets:
         mean = average(members, settings.average, weights)
         if settings.tempering == "after":
             ids, values, rest = compress(mean, settings.kept, settings.temperatures)
+            values /= settings.stored_at[0]
         else:
             ids, values, rest = compress_softened(members, settings, weights)
         self.ids[span] = ids.cpu().numpy()
@@ -310,11 +319,10 @@ class SoftTargets:
             known = ", ".join(map(str, settings.temperatures))
             raise AsrKdError(f"{self.folder} holds targets for temperatures {known}, not {temperature}")
         rest = self.log_rest[:, settings.temperatures.index(temperature)]
-        if settings.tempering == "after":
-            return TargetsAt(self.ids, self.levels, rest, self.tail, 1.0)
-        first = settings.kept * settings.temperatures.index(temperature)
+        stored_at = settings.stored_for(temperature)
+        first = settings.kept * settings.stored_at.index(stored_at)
         levels = self.levels[:, first : first + settings.kept]
-        return TargetsAt(self.ids, levels, rest, self.tail, temperature)
+        return TargetsAt(self.ids, levels, rest, self.tail, stored_at)
 
     def _arrays(self) -> tuple[np.ndarray, ...]:
         return self.ids, self.levels, self.log_rest, self.tail

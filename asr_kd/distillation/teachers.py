@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from asr_kd.config import Config
-from asr_kd.distillation.ensemble import average, fit_log_linear, map_senones
+from asr_kd.distillation.ensemble import SHARES_TOLERANCE, average, fit_log_linear, map_senones
 from asr_kd.errors import AsrKdError
 from asr_kd.features.store import open_part
 from asr_kd.frames import FrameIndex, open_frames, read_array
@@ -29,7 +29,6 @@ Scores = TypeVar("Scores")
 # and a few thousand frames are plenty for a handful of numbers.
 _SAMPLE_SCORES = 20_000_000
 _MOST_SAMPLED_FRAMES = 20_000
-SHARES_TOLERANCE = 1e-3  # what the shares of a senone mapping may lack of 1
 
 
 @dataclass(frozen=True)

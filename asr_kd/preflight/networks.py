@@ -80,23 +80,30 @@ def plan_distill(scene: Scene, plan: Plan) -> None:
     config, work = scene.config, scene.work
     trainings = Trainings(scene, plan, "distill", "students")
     for name, student in sorted(config.distill.students.items()):
-        transfer = student.transfer
-        unlabelled = learns_unlabelled(config, student)
-        parts = [one.name for one in transfer_folders(work, transfer.views, unlabelled)]
+        views, unlabelled = student.transfer.views, learns_unlabelled(config, student)
+        parts = [one.name for one in transfer_folders(work, views, unlabelled)]
         extract(scene, plan, parts[1:], "distill")
         if student.soft_weight > 0:
             _plan_targets(scene, plan, student, parts)
         folder = student_folder(work, name)
         if scene.lacks(folder):
-            labelled = len(transfer_folders(work, transfer.views))
-            frames = round(transfer.fraction * scene.sizes.frames(*parts[:labelled]))
-            frames += scene.sizes.frames(*parts[labelled:])  # audio without transcripts is there whole
+            frames = _transfer_frames(scene, student)
             soft = student.soft_weight > 0
             trainings.add(student.model, f"distill.students.{name}.model", frames, student.optimiser, soft)
             model = named_settings(config.models, student.model, f"distill.students.{name}.model")
             plan.write("distill", folder, costs.network_bytes(parameters(scene, model)))
     trainings.finish()
     _plan_quality(scene, plan)
+
+
+def _transfer_frames(scene: Scene, student: StudentConfig, soft: bool = True) -> int:
+    """How many frames an epoch of a student has; of audio without transcripts only with soft targets."""
+    transfer, unlabelled = student.transfer, soft and learns_unlabelled(scene.config, student)
+    folders = transfer_folders(scene.work, transfer.views, unlabelled)
+    labelled = len(transfer_folders(scene.work, transfer.views))
+    frames = [scene.sizes.frames(folder.name) for folder in folders]
+    # Audio without transcripts is there whole.
+    return round(transfer.fraction * sum(frames[:labelled])) + sum(frames[labelled:])
 
 
 def _plan_targets(scene: Scene, plan: Plan, student: StudentConfig, parts: Sequence[str]) -> None:
@@ -158,7 +165,7 @@ def plan_compress(scene: Scene, plan: Plan) -> None:
     for name, settings in sorted(config.compress.pruned.items()):
         if scene.lacks(work / name) and settings.student in config.distill.students:
             student = config.distill.students[settings.student]
-            frames = round(student.transfer.fraction * scene.sizes.frames(TRAIN))
+            frames = _transfer_frames(scene, student, settings.targets == "soft")
             trainings.add_pruned(name, frames, settings, student)
             plan.write("compress", work / name, _network_bytes(scene, student, settings.keep))
     trainings.finish()

@@ -162,7 +162,7 @@ def _metrics(runs: Sequence[Measured]) -> dict[str, Any]:
     for metric in METRICS:
         values = [run.value(metric) for run in runs]
         spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
-        metrics[metric] = {"value": float(np.mean(values)), "spread": spread}
+        metrics[metric] = {"value": float(np.mean(values)), "spread": spread, "runs": values}
     metrics["errors"] = [int(run.errors.sum()) for run in runs]
     return metrics
 
@@ -190,7 +190,7 @@ def _negated(found: Interval) -> Interval:
 
 
 def _add_classes(row: dict[str, Any], runs: Sequence[Mapping[str, Any]]) -> None:
-    """Where there are few classes, errors on test by class; and what a tuned bias leaves of the errors."""
+    """Of the first run: with few classes, errors on test by class; and what a tuned bias leaves of them."""
     first = [Sums(*sums) for sums in runs[0]["parts"]["test"]["classes"].values()]
     if first:
         names = runs[0]["parts"]["test"]["classes"]
@@ -262,8 +262,8 @@ def _closed(test: Mapping[str, Any], metric: str) -> str:
 def _biases(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """What is said of students that never saw some classes."""
     lines = [
-        f"- {row['name']}: {row['test']['errors'][0]} errors on test; {row['test']['errors_with_bias']} once "
-        f"the bias of the classes it never saw is changed by {row['bias']:+.2f}, tuned on dev."
+        f"- {row['runs'][0]}: {row['test']['errors'][0]} errors on test; {row['test']['errors_with_bias']} "
+        f"once the bias of the classes it never saw is changed by {row['bias']:+.2f}, tuned on dev."
         for row in rows
         if "bias" in row
     ]

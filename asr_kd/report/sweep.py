@@ -58,7 +58,8 @@ def _same_members(folder: Path, work: Path) -> bool:
 
 
 def collect(runs: Sequence[tuple[Mapping[str, str], Path]]) -> list[dict[str, Any]]:
-    """One row a system and combination; runs that differ in a seed alone are one row, mean and spread.
+    """One row a system and combination; runs that differ in a seed alone, those of one run of the recipe as
+    well, are one row, mean and spread.
 
     Of a row: ``swept`` (settings without seeds), ``system``, ``kind``, ``runs`` (how many), ``parameters``;
     by metric, such as ``test accuracy`` or ``wer``, ``value`` and ``spread``.
@@ -72,17 +73,16 @@ def collect(runs: Sequence[tuple[Mapping[str, str], Path]]) -> list[dict[str, An
     return [_row(group) for group in groups.values()]
 
 
-def _wer(work: Path, systems: Sequence[str]) -> float | None:
-    """The mean test WER of some systems, where the run has a report of today's models."""
+def _wer(work: Path, systems: Sequence[str]) -> list[float]:
+    """The test WER of some systems, where the run has a report of today's models; else none."""
     path = work / "report" / "report.json"
     if not path.is_file():
-        return None
+        return []
     report = json.loads(path.read_text(encoding="utf-8"))
     if not _is_of_today(report, work):
-        return None
+        return []
     known = {one["name"]: one for one in report["systems"]}
-    rates = [known[name]["metrics"]["test"]["wer"] for name in systems if name in known]
-    return float(np.mean(rates)) if rates else None
+    return [known[name]["metrics"]["test"]["wer"] for name in systems if name in known]
 
 
 def _is_of_today(report: Mapping[str, Any], work: Path) -> bool:
@@ -101,16 +101,16 @@ def _is_of_today(report: Mapping[str, Any], work: Path) -> bool:
 def _row(group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     first = group[0]
     row = {key: first[key] for key in ("swept", "kind", "parameters")}
-    row |= {"system": first["name"], "runs": len(group)}
+    row |= {"system": first["name"], "runs": sum(len(one["runs"]) for one in group)}
     for part in ("dev", "test"):
         for metric in METRICS:
-            row[f"{part} {metric}"] = _spread([one[part][metric]["value"] for one in group])
+            row[f"{part} {metric}"] = _spread([run for one in group for run in one[part][metric]["runs"]])
     for metric in METRICS:
         closed = [one["test"].get("gap_closed", {}).get(metric) for one in group]
         row[f"gap {metric}"] = _spread([one["value"] for one in closed]) if None not in closed else None
-    rates = [one["wer"] for one in group]
-    row["wer"] = _spread(rates) if None not in rates else None
-    row["errors"] = _spread([float(np.mean(one["test"]["errors"])) for one in group])
+    rates = [rate for one in group for rate in one["wer"]]
+    row["wer"] = _spread(rates) if all(one["wer"] for one in group) else None
+    row["errors"] = _spread([errors for one in group for errors in one["test"]["errors"]])
     return row
 
 

@@ -1,6 +1,5 @@
 """Stage 2, align: the alignment model, senone labels and priors, language models and decoding graphs."""
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from asr_kd.artifacts import Artifact, create, file_digest, find, fingerprint, replace_file
+from asr_kd.artifacts import Artifact, create, file_digest, find, fingerprint, hash_json, replace_file
 from asr_kd.config import Config
 from asr_kd.config.schema import LmConfig
 from asr_kd.corpus.lexicon import Lexicon
@@ -134,9 +133,9 @@ def _model_made_from(config: Config, work: Path) -> dict[str, Any]:
     words = {word for sentence in transcripts.values() for word in sentence}
     inputs: dict[str, Artifact | str] = {
         "features": Artifact(work / "features" / "train"),
-        "transcripts": _digest(transcripts),
-        "pronunciations": _digest(lexicon.restricted(words).entries),
-        "phones": _digest(lexicon.phones),
+        "transcripts": hash_json(transcripts),
+        "pronunciations": hash_json(lexicon.restricted(words).entries),
+        "phones": hash_json(lexicon.phones),
     }
     return fingerprint("alignment model", {"gmm": asdict(config.align.gmm), "seed": config.seed}, inputs)
 
@@ -165,8 +164,8 @@ def _alignment_inputs(work: Path) -> dict[str, Artifact | str]:
     words = {word for text in texts.values() for sentence in text.values() for word in sentence}
     return {
         **{part: Artifact(work / "features" / part) for part in PARTS},
-        "transcripts": _digest(texts),
-        "pronunciations": _digest(lexicon.restricted(words).entries),
+        "transcripts": hash_json(texts),
+        "pronunciations": hash_json(lexicon.restricted(words).entries),
     }
 
 
@@ -267,7 +266,7 @@ def _make_graph(config: Config, work: Path, model: Artifact, name: str, lm: LmCo
 def _lm_inputs(work: Path, name: str, lm: LmConfig, data: Artifact) -> dict[str, str]:
     if lm.arpa is not None:
         return {"arpa": data.sha256(_given_arpa(work, name, lm).name)}
-    inputs = {"transcripts": _digest(list(realignment.transcripts(work, "train").values()))}
+    inputs = {"transcripts": hash_json(list(realignment.transcripts(work, "train").values()))}
     return inputs | ({"text": data.sha256("lm_text.txt")} if lm.extra_text else {})
 
 
@@ -305,7 +304,3 @@ def _copy_graph(work: Path, name: str, source: Path) -> None:
     with create(path, made_from) as folder:
         for file in (GRAPH_FILE, WORDS_FILE):
             shutil.copyfile(source / file, folder / file)
-
-
-def _digest(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

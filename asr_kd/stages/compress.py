@@ -27,10 +27,10 @@ from asr_kd.planning import Wanted
 from asr_kd.progress import say
 from asr_kd.seeding import derive_seed
 from asr_kd.stages import distill
-from asr_kd.stages.train import data_artifacts, dev_features, open_labelled
+from asr_kd.stages.train import data_artifacts, dev_features
 from asr_kd.stages.transfer import data_size, training_parts
 from asr_kd.training.data import FrameData
-from asr_kd.training.jobs import optimiser_fingerprint, run_missing
+from asr_kd.training.jobs import DataSize, optimiser_fingerprint, run_missing
 from asr_kd.training.objectives import DistillationObjective, HardObjective, Objective
 
 CHECK_UTTERANCES = 50  # of dev: what exports are compared on and scales are calibrated with
@@ -82,8 +82,9 @@ def _job(config: Config, work: Path, name: str, settings: PruneConfig) -> Compre
     inputs: dict[str, Artifact | str] = {"student": Artifact(student_folder(work, settings.student))}
     objective: Objective
     open_data: Callable[[], tuple[FrameData, FrameData]]
+    data: Callable[[], DataSize] | None
+    trained_for: Any
     smoothing, early_stopping = settings.optimiser.label_smoothing, True
-    data = None
     if settings.targets == "soft":
         student = distill.student_job(config, work, settings.student)
         assert isinstance(student.objective, DistillationObjective)
@@ -92,9 +93,13 @@ def _job(config: Config, work: Path, name: str, settings: PruneConfig) -> Compre
         inputs |= student.made_from["inputs"]
         trained_for = student.made_from["settings"]
     else:
-        objective, open_data = HardObjective(smoothing), partial(_open_hard, work)
-        inputs |= data_artifacts(work)
-        trained_for = "labels"
+        transfer = config.distill.students[settings.student].transfer
+        parts = tuple(training_parts(config, work, transfer.views))
+        objective = HardObjective(smoothing)
+        open_data = partial(distill.open_transfer, work, parts, None, transfer, config.seed)
+        data = partial(data_size, parts)
+        inputs |= data_artifacts(work) | {part.name: Artifact(part.features) for part in parts}
+        trained_for = {"labels": asdict(transfer), "seed": config.seed}
     seed = derive_seed(config.seed, "compress", name)
     content = {
         **asdict(settings),
@@ -113,12 +118,8 @@ def _job(config: Config, work: Path, name: str, settings: PruneConfig) -> Compre
         seed=seed,
         device=str(resolve_device(config.device)),
         early_stopping=early_stopping,
-        data=data or partial(data_size, tuple(training_parts(config, work, []))),
+        data=data,
     )
-
-
-def _open_hard(work: Path) -> tuple[FrameData, FrameData]:
-    return open_labelled(work, "train"), open_labelled(work, "dev")
 
 
 @dataclass(frozen=True)

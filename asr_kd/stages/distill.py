@@ -221,25 +221,21 @@ def _check_students(config: Config, work: Path) -> None:
             raise AsrKdError(f"{setting}.teachers={student.teachers}: choose {ENSEMBLE} or {SPECIALISTS}")
         named_settings(config.models, student.model, f"{setting}.model")
         check_transfer(config, student.transfer, f"{setting}.transfer", student.soft_weight > 0)
-        _objective(config, student)
+        _objective(student)
 
 
-def _objective(config: Config, student: StudentConfig) -> DistillationObjective:
-    before = config.distill.tempering == "before"
+def _objective(student: StudentConfig) -> DistillationObjective:
     return DistillationObjective(
-        student.temperature,
-        student.soft_weight,
-        student.hard_weight,
-        student.optimiser.label_smoothing,
-        stored_at=student.temperature if before else 1.0,
+        student.temperature, student.soft_weight, student.hard_weight, student.optimiser.label_smoothing
     )
 
 
-def _with_tail(
+def _as_stored(
     objective: DistillationObjective, config: Config, work: Path, teachers: str
 ) -> DistillationObjective:
-    """The objective with the shape of the rest that is in the soft targets, if any."""
+    """The objective that reads the soft targets of these teachers."""
     settings = target_settings(config, work)
+    objective = replace(objective, stored_at=settings.stored_for(objective.temperature))
     if not settings.rank:
         return objective
     shape = TailShape.load(tail_folder(work, teachers), settings.rank, settings.senones)
@@ -258,7 +254,7 @@ def _student(
     settings = student.optimiser
     model = named_settings(config.models, student.model, f"distill.students.{name}.model")
     seed = derive_seed(config.seed, "distill", name, student.seed)
-    objective = _objective(config, student)
+    objective = _objective(student)
     soft = student.soft_weight > 0
     unlabelled = learns_unlabelled(config, student)
     parts = training_parts(config, work, student.transfer.views, unlabelled)
@@ -286,7 +282,7 @@ def _student(
             with_targets(part, stores[student.teachers, part.name].path, _origin(teachers, part.features))
             for part in parts
         ]
-        objective = _with_tail(objective, config, work, student.teachers)
+        objective = _as_stored(objective, config, work, student.teachers)
     temperature = student.temperature if soft else None
     return TrainingJob(
         name=name,
@@ -295,7 +291,7 @@ def _student(
         model=model,
         senones=read_senones(work),
         objective=objective,
-        open_data=partial(_open_data, work, tuple(parts), temperature, student.transfer, config.seed),
+        open_data=partial(open_transfer, work, tuple(parts), temperature, student.transfer, config.seed),
         optimiser=settings,
         seed=seed,
         device=str(resolve_device(config.device)),
@@ -305,11 +301,12 @@ def _student(
     )
 
 
-def _open_data(
+def open_transfer(
     work: Path,
     parts: tuple[TransferPart, ...],
     temperature: float | None,
     transfer: TransferConfig,
     seed: int,
 ) -> tuple[FrameData, FrameData]:
+    """What a network is trained on, as `open_parts` has it, and dev."""
     return open_parts(parts, temperature, transfer, seed), open_labelled(work, "dev")

@@ -85,6 +85,8 @@ class Store:
     def made_from(self) -> dict[str, Any]:
         """The fingerprint."""
         content = {**asdict(self.settings), **_of_teachers(self.teachers)}
+        if self.settings.stored_at != (1.0,):
+            content["stored_at"] = self.settings.stored_at
         inputs: dict[str, Artifact | str] = {**self.origin}
         return fingerprint(
             "soft targets", content, inputs | ({"shape of the rest": self.tail} if self.tail else {})

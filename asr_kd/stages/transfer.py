@@ -16,6 +16,7 @@ from asr_kd.frames import FrameIndex, open_frames
 from asr_kd.layout import TRAIN, UNLABELLED, view_folder
 from asr_kd.planning import Wanted
 from asr_kd.seeding import generator
+from asr_kd.stages import given_frames
 from asr_kd.stages.transfer_features import (
     make_unlabelled,
     make_view,
@@ -177,6 +178,11 @@ def check_views(config: Config, names: Iterable[str], setting: str) -> None:
         if name not in config.views:
             known = ", ".join(sorted(config.views)) or "none"
             raise AsrKdError(f"{setting} asks for view {name!r}; `views` has: {known}")
+        view = config.views[name]
+        if given_frames.is_given(config) and (view.speed != 1 or view.volume_decibels or view.noise_decibels):
+            raise AsrKdError(
+                f"views.{name}: this corpus gives frames, not audio whose speed, volume or noise could change"
+            )
 
 
 def data_size(parts: Sequence[TransferPart]) -> DataSize:

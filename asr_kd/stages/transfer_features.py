@@ -5,8 +5,6 @@ Audio without transcripts is ``features/unlabelled``; a perturbed copy ("view") 
 stage that asks for one makes it.
 """
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from asr_kd.artifacts import Artifact, create, find, fingerprint
+from asr_kd.artifacts import Artifact, create, find, fingerprint, hash_json
 from asr_kd.config import Config, ViewConfig
 from asr_kd.corpus import validate
 from asr_kd.corpus.digests import audio_digests
@@ -71,7 +69,7 @@ def unlabelled_made_from(config: Config, work: Path) -> dict[str, Any]:
     """The fingerprint of what `make_unlabelled` makes."""
     utterances, workers = _read_unlabelled(config, work), resolve_workers(config.workers)
     digests = audio_digests([one.audio for one in utterances], work / DIGESTS_FILE, workers)
-    inputs = {"utterances": _hash([[asdict(one), digests[one.audio]] for one in utterances])}
+    inputs = {"utterances": hash_json([[asdict(one), digests[one.audio]] for one in utterances])}
     # The dither is the only thing drawn at random.
     seed = config.seed if config.features.dither > 0 else None
     settings = {**_extraction_settings(config), "invalid": config.data.invalid, "seed": seed}
@@ -166,7 +164,3 @@ def _perturb_frames(folder: Path, view: ViewConfig, seed: int) -> None:
         if view.shift_pixels:
             frames = np.stack([shift_image(row, view.shift_pixels, random) for row in frames])
         part.fbank[span] = mask(frames, random, *masks)
-
-
-def _hash(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

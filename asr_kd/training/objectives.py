@@ -56,8 +56,9 @@ class HardObjective:
 class DistillationObjective:
     """Soft targets, beside labels: two terms with independent weights.
 
-    Targets are ``labels`` as above and the columns of the soft-target store, see `TargetsAt`, at the
-    objective's temperature; of a term without weight they may be missing. Reported is the divergence from the
+    Targets are ``labels`` as above and, where the soft term has a weight, the columns of the soft-target
+    store, see `TargetsAt`, at the objective's temperature. The hard term is a mean over the frames of a batch
+    that have a label, however many there are. Reported is the divergence from the
     teacher, which differs from the cross entropy by a constant.
 
     Attributes:

@@ -95,12 +95,13 @@ def test_without_any_label_the_soft_term_is_all() -> None:
 
 @pytest.mark.parametrize("rest", [-60.0, -1e-9, 0.0, -math.inf])
 @pytest.mark.parametrize("tail", [False, True])
-def test_extreme_masses_stay_finite(rest: float, tail: bool) -> None:
-    logits = (30 * scores(0, torch.float32)).requires_grad_()
+@pytest.mark.parametrize("temperature", [1.0, 20.0])
+def test_extreme_masses_stay_finite(rest: float, tail: bool, temperature: float) -> None:
+    logits = (30 * temperature * scores(0, torch.float32)).requires_grad_()
     ids, values, _ = compress((30 * scores(1, torch.float32)).log_softmax(-1), 3, [1.0])
     shape = 30 * scores(2, torch.float32) if tail else None
     teacher = TopKTeacher(ids, values, torch.full((FRAMES,), rest), shape)
-    loss = joint_loss(logits, LABELS, teacher, 1.0, 1.0, 0.5)
+    loss = joint_loss(logits, LABELS, teacher, temperature, 1.0, 0.5)
     loss.backward()
     assert torch.isfinite(loss)
     assert logits.grad is not None and torch.isfinite(logits.grad).all()

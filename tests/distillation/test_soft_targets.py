@@ -93,6 +93,18 @@ def test_softened_top_k_of_the_store_is_that_of_the_dense_posterior(
     torch.testing.assert_close(p.sum(1) + rest, torch.ones(5, dtype=torch.float64))
 
 
+def test_high_temperatures_reach_further_down(tmp_path: Path) -> None:
+    # Scores 40 nat apart, as of digits: at T = 20 even the least probable ones matter.
+    scores = torch.linspace(0, -40, 10).expand(5, 10).double().log_softmax(1)
+    settings = TargetSettings("arithmetic", top_k=10, temperatures=(20.0,), senones=10)
+    (tmp_path / "targets").mkdir()
+    store = SoftTargets.create(tmp_path / "targets", INDEX, settings, ORIGIN)
+    store.write("a", [scores])
+    _, p, _ = teacher_of(store, 20.0, "a")
+    dense = (scores / 20).softmax(1)
+    assert (dense * (dense / p).log()).sum(1).max() < 1e-3
+
+
 def test_store_is_keyed_by_utterance_and_what_is_laid_out_is_kept(tmp_path: Path) -> None:
     store = SoftTargets.create(tmp_path, INDEX, SETTINGS, ORIGIN)
     store.write("a", [posteriors(5)])
@@ -103,20 +115,38 @@ def test_store_is_keyed_by_utterance_and_what_is_laid_out_is_kept(tmp_path: Path
     np.testing.assert_array_equal(again.ids[INDEX.span("b")], posteriors(3).topk(4).indices)
 
 
-@pytest.mark.parametrize("tempering", ["after", "before"])
-def test_shape_of_the_rest_is_kept(tmp_path: Path, tempering: str) -> None:
-    # As many dimensions as there are: what is left are the codes' roundings, and the order of softening.
-    settings = replace(SETTINGS, tail_rank=29, tempering=tempering)
-    store = finished(tmp_path / "targets", settings)
-    found, dense = store.at(2.0), (posteriors(5) / 2).softmax(1)
+def spreads(store: SoftTargets, dense: Tensor) -> tuple[Tensor, Tensor]:
+    """Dense targets at T = 2 of utterance a, the rest in the shape that the store holds, and evenly."""
     ids, p, rest = teacher_of(store, 2.0, "a")
     assert store.tail_shape is not None
-    codes = torch.from_numpy(np.array(found.tail[store.index.span("a")]))
+    codes = torch.from_numpy(np.array(store.at(2.0).tail[store.index.span("a")]))
     shape = store.tail_shape.decode(codes, 2.0).double()
-    spread, _ = spread_teacher(ids, p, rest, shape)
-    torch.testing.assert_close(spread, dense, rtol=0.1, atol=1e-4)
-    even, _ = spread_teacher(ids, p, rest, torch.zeros_like(shape))
-    assert (even - dense).abs().max() > 4 * (spread - dense).abs().max()
+    assert shape.shape == dense.shape
+    return spread_teacher(ids, p, rest, shape)[0], spread_teacher(ids, p, rest, torch.zeros_like(shape))[0]
+
+
+def test_shape_of_the_rest_is_kept(tmp_path: Path) -> None:
+    # As many dimensions as there are: what is left are the codes' roundings.
+    store = finished(tmp_path / "targets", replace(SETTINGS, tail_rank=29), members=3)
+    members = torch.stack([posteriors(5, seed=number) for number in range(3)])
+    dense = (members.exp().mean(0).log() / 2).softmax(1)
+    shaped, even = spreads(store, dense)
+    torch.testing.assert_close(shaped, dense, rtol=0.1, atol=1e-4)
+    assert (even - dense).abs().max() > 4 * (shaped - dense).abs().max()
+
+
+def test_softened_before_averaging_the_shape_is_that_of_the_average(tmp_path: Path) -> None:
+    # One shape serves all temperatures: that of the average, softened.
+    settings = replace(SETTINGS, tail_rank=29, tempering="before")
+    store = finished(tmp_path / "targets", settings, members=3)
+    members = torch.stack([posteriors(5, seed=number) for number in range(3)])
+    dense = (members / 2).softmax(2).mean(0)
+    shaped, even = (_divergence(dense, spread) for spread in spreads(store, dense))
+    assert 0 < shaped < 0.5 * even
+
+
+def _divergence(p: Tensor, q: Tensor) -> float:
+    return float((p * (p / q).log()).sum(1).mean())
 
 
 def test_a_frame_takes_at_most_100_bytes(tmp_path: Path) -> None:

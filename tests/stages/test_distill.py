@@ -11,17 +11,20 @@ from asr_kd import artifacts
 from asr_kd.config import Config, StudentConfig, TeacherConfig, TransferConfig, ViewConfig
 from asr_kd.decoding.systems import recipe_systems
 from asr_kd.distillation.soft_targets import SoftTargets
+from asr_kd.distillation.teachers import LoadedTeachers
 from asr_kd.distillation.weights import read_weights
 from asr_kd.errors import AsrKdError
+from asr_kd.features.store import open_part
 from asr_kd.layout import member_folders
 from asr_kd.models import build
 from asr_kd.models.inference import log_posteriors
 from asr_kd.models.storage import load_model, save_model
-from asr_kd.stages import distill, train
+from asr_kd.stages import distill, train, transfer
 from asr_kd.training.metrics import evaluate
 from asr_kd.training.objectives import DistillationObjective
 from tests.stages.test_train import OPTIMISER, trainable_work
-from tests.training.toy import DIMS, SENONES
+from tests.training.toy import DIMS, SENONES, toy_data
+from tests.work_folder import write_features
 
 
 @pytest.fixture
@@ -143,6 +146,44 @@ def test_shape_of_the_rest_is_shared_by_all_parts_and_followed(with_members: Con
     distill.run(with_members, tmp_path)
     assert SoftTargets.open(folders[1]).tail.shape[1] == 0
     assert artifacts.Artifact(tmp_path / "distill" / "student").digest != first
+
+
+def test_soft_targets_of_a_view_are_of_what_the_student_sees(with_members: Config, tmp_path: Path) -> None:
+    with_members.views["masked"] = ViewConfig(frequency_masks=1, frequency_width=3)
+    with_members.distill.students["student"].transfer.views = ["masked"]
+    distill.run(with_members, tmp_path)
+    teachers = LoadedTeachers(distill.make_teachers(with_members, tmp_path).teachers, "cpu")
+    store, seen = SoftTargets.open(tmp_path / "distill" / "targets-view-masked"), []
+    for part in ("view-masked", "train"):
+        features = open_part(tmp_path / "features" / part)
+        best = [teachers.mean(features.fbank[span]).argmax(1) for _, span in features.index.spans()]
+        seen.append(float((torch.cat(best).numpy() == store.ids[:, 0]).mean()))
+    assert seen[0] == 1.0 and seen[1] < 1.0
+
+
+def test_a_student_learns_from_audio_without_transcripts(
+    with_members: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make_unlabelled(config: Config, work: Path) -> artifacts.Artifact:
+        data = toy_data(utterances=7, seed=9)
+        index = replace(data.features.index, ids=tuple(f"{one}~unlabelled" for one in data.features.ids()))
+        empty = np.zeros((index.total_frames, 13), np.float32)
+        if not (work / "features" / "unlabelled").exists():
+            write_features(work, "unlabelled", index, data.features.array, empty)
+        return artifacts.Artifact(work / "features" / "unlabelled")
+
+    monkeypatch.setattr(transfer, "make_unlabelled", make_unlabelled)
+    with_members.data.unlabelled = "audio"
+    found = []
+    for setting in ("auto", "never"):
+        with_members.distill.students["student"].transfer.unlabelled = setting
+        distill.run(with_members, tmp_path)
+        student = artifacts.Artifact(tmp_path / "distill" / "student")
+        inputs = student.manifest["fingerprint"]["inputs"]
+        assert ("targets unlabelled" in inputs) == (setting == "auto")
+        found.append(student.digest)
+    assert len(SoftTargets.open(tmp_path / "distill" / "targets-unlabelled").index) == 7
+    assert found[0] != found[1]
 
 
 def test_a_teacher_with_senones_of_its_own_needs_a_mapping(with_members: Config, tmp_path: Path) -> None:

@@ -193,18 +193,31 @@ def test_what_no_transfer_set_can_be_made_of_is_refused_by_name(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("given", "setting", "soft_weight", "expected"),
+    ("given", "transfer_set", "soft_weight", "expected"),
     [
-        ("audio", "auto", 1.0, True),
-        ("audio", "auto", 0.0, False),
-        ("audio", "never", 1.0, False),
-        (None, "auto", 1.0, False),
+        ("audio", TransferConfig(), 1.0, True),
+        ("audio", TransferConfig(), 0.0, False),
+        ("audio", TransferConfig(unlabelled="never"), 1.0, False),
+        (None, TransferConfig(), 1.0, False),
+        # Where some of the training part is left out, what the rest teaches is the question.
+        ("audio", TransferConfig(fraction=0.1), 1.0, False),
+        ("audio", TransferConfig(without_labels=[3]), 1.0, False),
+        ("audio", TransferConfig(fraction=0.1, unlabelled="always"), 1.0, True),
     ],
 )
 def test_audio_without_transcripts_is_learnt_from_where_it_is_given(
-    given: str | None, setting: str, soft_weight: float, expected: bool
+    given: str | None, transfer_set: TransferConfig, soft_weight: float, expected: bool
 ) -> None:
     config = Config()
     config.data.unlabelled = given
-    student = StudentConfig(soft_weight=soft_weight, transfer=TransferConfig(unlabelled=setting))
+    student = StudentConfig(soft_weight=soft_weight, transfer=transfer_set)
     assert learns_unlabelled(config, student) == expected
+
+
+def test_frames_that_are_given_have_no_speed(tmp_path: Path) -> None:
+    config = trainable_work(tmp_path)
+    config.data.corpus = "mnist"
+    config.views = {"slow": ViewConfig(speed=0.9), "moved": ViewConfig(shift_pixels=2)}
+    with pytest.raises(AsrKdError, match=r"views\.slow: this corpus gives frames"):
+        transfer.check_views(config, ["moved", "slow"], "x.views")
+    transfer.check_views(config, ["moved"], "x.views")

@@ -4,9 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from asr_kd.distillation.tails import TailShape
 from asr_kd.training.objectives import DistillationObjective, HardObjective, Objective, SpecialistObjective
 
 FRAMES, SENONES, CLASSES = 23, 12, (1, 4, 5)
+SHAPE = TailShape(torch.linspace(-1, 1, SENONES), torch.eye(2, SENONES))
 
 
 def batch(classes: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -20,6 +22,7 @@ def batch(classes: int) -> tuple[Tensor, dict[str, Tensor]]:
         "ids": torch.rand(FRAMES, SENONES, generator=random).argsort(1)[:, :4],
         "levels": torch.randint(5, 60, (FRAMES, 4), generator=random).to(torch.uint8),
         "log_rest": torch.full((FRAMES,), -1.5),
+        "tail": torch.randint(-9, 9, (FRAMES, 2), generator=random).to(torch.int8),
     }
     return logits, targets
 
@@ -29,6 +32,7 @@ def batch(classes: int) -> tuple[Tensor, dict[str, Tensor]]:
     [
         (HardObjective(0.1), SENONES),
         (DistillationObjective(2.0, 1.0, 0.5), SENONES),
+        (DistillationObjective(2.0, 1.0, 0.5, tail_shape=SHAPE), SENONES),
         (SpecialistObjective(CLASSES, SENONES, soft_rest=0.7), len(CLASSES) + 1),
     ],
 )
