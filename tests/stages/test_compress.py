@@ -72,7 +72,7 @@ def test_soft_targets_and_all_that_the_student_was_trained_with(
     compress.run(config, tmp_path)
     (job,) = jobs
     assert isinstance(job.objective, DistillationObjective) and job.objective.tail_shape is not None
-    assert job.objective.settings() == DistillationObjective(2.0, 1.0, 0.5, 0.125).settings()
+    assert job.objective.settings() == DistillationObjective(2.0, 1.0, 0.5, 0.125, stored_at=2.0).settings()
     assert not job.early_stopping
     job.run()
     summary = json.loads((tmp_path / "compress/small/compression.json").read_text())
