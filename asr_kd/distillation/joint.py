@@ -1,7 +1,7 @@
 """Both terms of the distillation loss with their gradient, in few passes over frames and senones.
 
-Automatic differentiation goes through arrays of frames and senones more than twenty times for what has to be
-read and written about six times. `losses` says what is computed; tests hold the two against each other.
+Automatic differentiation goes through arrays of frames and senones once and more for every operation; here
+they are written over. `losses` says what is computed; tests hold the two against each other.
 """
 
 from typing import Any, NamedTuple

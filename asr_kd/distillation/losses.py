@@ -10,7 +10,7 @@ temperature T, and because the gradients of the soft term shrink as 1 / T^2, the
 
 `top_k_divergence` is for what the soft-target store holds; the dense `soft_cross_entropy` and `divergence`
 are for teachers whose whole posteriors are at hand. `counted` is for padded batches. Training, which leaves
-padding out before the loss, takes `joint.joint_loss`: the same, in fewer passes over the senones.
+padding out before the loss, takes `joint.joint_loss`, which tests hold against these.
 """
 
 import torch

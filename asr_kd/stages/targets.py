@@ -85,6 +85,7 @@ class Store:
     def made_from(self) -> dict[str, Any]:
         """The fingerprint."""
         content = {**asdict(self.settings), **_of_teachers(self.teachers)}
+        # Derived from the settings, and still said: levels of such stores used to be at T = 1.
         if self.settings.stored_at != (1.0,):
             content["stored_at"] = self.settings.stored_at
         inputs: dict[str, Artifact | str] = {**self.origin}

@@ -105,3 +105,12 @@ def test_extreme_masses_stay_finite(rest: float, tail: bool, temperature: float)
     loss.backward()
     assert torch.isfinite(loss)
     assert logits.grad is not None and torch.isfinite(logits.grad).all()
+
+
+def test_a_rest_that_the_student_has_no_mass_left_for_has_a_finite_gradient() -> None:
+    logits = torch.tensor([[4000.0, 0.0, 0.0, 0.0]], requires_grad=True)
+    teacher = TopKTeacher(torch.tensor([[0]]), torch.zeros(1, 1), torch.tensor([-0.5]))
+    loss = joint_loss(logits, torch.tensor([0]), teacher, 20.0, 1.0, 0.5)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert logits.grad is not None and torch.isfinite(logits.grad).all()
