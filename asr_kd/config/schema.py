@@ -228,7 +228,7 @@ class StudentConfig:
     """
 
     model: str = "student"  # of `models`, or a preset
-    teachers: str = "ensemble"  # or "specialists": the generalist and its specialists
+    teachers: str = "ensemble"  # "specialists": the generalist and its specialists; or a member alone
     temperature: float = 2.0
     soft_weight: float = 1.0
     hard_weight: float = 0.5

@@ -51,11 +51,8 @@ def _acoustic(scene: Scene, plan: Plan, name: str, frames: float) -> Amounts:
     if kind == "gmm":
         need_passes(scene, plan)
         return {GAUSSIAN: frames * config.align.gmm.gaussians}
-    if kind in ("ensemble", "specialists"):
-        return teaching(scene, plan, frames, kind == "specialists")
-    if kind == "member":
-        number = [folder.name for folder in member_folders(config, scene.work)].index(name)
-        return scoring(scene, plan, member_names(scene)[number], "train.models", frames)
+    if kind in ("ensemble", "specialists", "member"):
+        return teaching(scene, plan, frames, name)
     network = config.compress.int8[name].network if kind == "int8" else name
     keep, student = find_network(scene, network)
     return scoring(scene, plan, student.model, "distill.students", frames, keep)

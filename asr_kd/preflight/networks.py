@@ -108,8 +108,8 @@ def _transfer_frames(scene: Scene, student: StudentConfig, soft: bool = True) ->
 
 def _plan_targets(scene: Scene, plan: Plan, student: StudentConfig, parts: Sequence[str]) -> None:
     settings, work = target_settings(scene.config.distill, scene.sizes.senones), scene.work
-    specialists, senones = student.teachers != "ensemble", scene.sizes.senones
-    teachers = 1 if specialists else scene.config.train.members + len(scene.config.distill.teachers)
+    several, senones = student.teachers == "ensemble", scene.sizes.senones
+    teachers = scene.config.train.members + len(scene.config.distill.teachers) if several else 1
     stored = measure_networks.Stored(
         settings.average, settings.top_k, settings.temperatures, senones, settings.tempering,
         settings.tail_rank, teachers, scene.seconds,
@@ -118,7 +118,7 @@ def _plan_targets(scene: Scene, plan: Plan, student: StudentConfig, parts: Seque
     if settings.rank and scene.lacks(tail) and tail not in plan.files:
         plan.needs.setdefault(TAIL, Need(measure_networks.measure_store, stored, scene.workers))
         frames = min(tail_frames(senones), scene.sizes.frames(TRAIN))
-        job = total([teaching(scene, plan, frames, specialists), {TAIL: frames}])
+        job = total([teaching(scene, plan, frames, student.teachers), {TAIL: frames}])
         plan.steps.append(Step("distill", "shape of the rest", (job,), 1, TORCH, 24 * frames * senones))
         plan.write("distill", tail, 4 * senones * (1 + settings.rank))
     for part in parts:
@@ -127,7 +127,7 @@ def _plan_targets(scene: Scene, plan: Plan, student: StudentConfig, parts: Seque
             continue
         plan.needs.setdefault(STORE, Need(measure_networks.measure_store, stored, scene.workers))
         frames = scene.sizes.frames(part)
-        job = total([teaching(scene, plan, frames, specialists), {STORE: frames}])
+        job = total([teaching(scene, plan, frames, student.teachers), {STORE: frames}])
         pieces = max(1, -(-frames // FRAMES_A_SHARD))
         slots = min(scene.workers, pieces)
         plan.steps.append(Step("distill", f"soft targets of {part}", divided(job, pieces), slots, TORCH))
@@ -145,12 +145,12 @@ def _plan_quality(scene: Scene, plan: Plan) -> None:
     systems = {folder.name: ("train.models", name) for folder, name in members}
     systems |= {name: ("distill.students", one.model) for name, one in config.distill.students.items()}
     for system, (setting, name) in systems.items():
-        if config.distill.students and scene.lacks(frames / system):
+        if scene.lacks(frames / system):
             jobs.append(scoring(scene, plan, name, setting, seen))
             plan.write("distill", frames / system, _SMALL_BYTES)
     for system in ("ensemble", "specialists"):
         if frames / system in scene.missing:
-            jobs.append(teaching(scene, plan, seen, system == "specialists"))
+            jobs.append(teaching(scene, plan, seen, system))
             plan.write("distill", frames / system, _SMALL_BYTES)
     if jobs:
         data = costs.BYTES_A_SAMPLED_SCORE * sampled * scene.sizes.senones

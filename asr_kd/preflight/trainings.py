@@ -12,6 +12,7 @@ from asr_kd.compression.fine_tuning import IMPORTANCE_BATCH_FRAMES, IMPORTANCE_B
 from asr_kd.config.schema import DistillConfig, OptimiserConfig, PruneConfig, StudentConfig
 from asr_kd.costs import Amounts, Step
 from asr_kd.distillation.soft_targets import TargetSettings
+from asr_kd.layout import member_folders
 from asr_kd.models import build
 from asr_kd.models.registry import named_settings
 from asr_kd.preflight import measure_networks
@@ -38,14 +39,17 @@ def scoring(scene: Scene, plan: Plan, name: str, setting: str, frames: float, sh
     return {unit: frames * (_FIXED_SHARE + (1 - _FIXED_SHARE) * share)}
 
 
-def teaching(scene: Scene, plan: Plan, frames: float, specialists: bool = False) -> Amounts:
-    """The work of scoring frames with all teachers; specialists have a say in about every other frame."""
-    if specialists:
-        count = scene.config.train.specialists.count
-        return scoring(scene, plan, member_names(scene)[0], "train.models", frames * (1 + count / 2))
+def teaching(scene: Scene, plan: Plan, frames: float, teachers: str) -> Amounts:
+    """The work of scoring frames with the teachers of that name, see `StudentConfig.teachers`."""
+    config, names = scene.config, member_names(scene)
+    alone = config.train.specialists.generalist if teachers == "specialists" else teachers
+    members = dict(zip((folder.name for folder in member_folders(config, scene.work)), names, strict=True))
+    if alone in members:
+        # Specialists have a say in about every other frame.
+        share = 1 + config.train.specialists.count / 2 if teachers == "specialists" else 1
+        return scoring(scene, plan, members[alone], "train.models", frames * share)
     # Models made elsewhere are taken to be like members.
-    names = member_names(scene)
-    names += names[:1] * len(scene.config.distill.teachers)
+    names += names[:1] * len(config.distill.teachers)
     return total(scoring(scene, plan, name, "train.models", frames) for name in names)
 
 

@@ -55,13 +55,10 @@ RESERVED = (TARGETS, TAIL, FRAMES, "weights")
 
 def plan(config: Config, work: Path) -> Iterator[Wanted]:
     """What the stage makes, see `planning`."""
-    students = config.distill.students
-    if not students:
-        return
     _check_students(config, work)
     if config.distill.average == "log-linear":
         yield Wanted(weights_folder(work), lambda: weights_made_from(work, _teacher_inputs(config, work)))
-    for name, student in sorted(students.items()):
+    for name, student in sorted(config.distill.students.items()):
         views, unlabelled = student.transfer.views, learns_unlabelled(config, student)
         yield from plan_parts(config, work, views, unlabelled)
         parts = [one.name for one in transfer_folders(work, views, unlabelled)]
@@ -91,22 +88,21 @@ def _targets_made_from(config: Config, work: Path, student: StudentConfig, place
 
 
 def run(config: Config, work: Path) -> None:
-    """Write the soft targets that the students of `distill.students` need, the students, and ``frames/``."""
-    if not config.distill.students:
-        say("distill: the recipe has no students")
-        return
+    """Write the soft targets that the students of `distill.students` need, the students, and ``frames/``.
+
+    Without students it measures what the ensemble gains.
+    """
     _check_students(config, work)
-    ensemble = make_teachers(config, work)
-    teachers = {ENSEMBLE: ensemble}
-    if any(student.teachers == SPECIALISTS for student in config.distill.students.values()):
-        teachers[SPECIALISTS] = make_specialists(config, work)
+    students = config.distill.students.values()
+    names = dict.fromkeys([ENSEMBLE, *(student.teachers for student in students)])
+    teachers = {name: _named_teachers(config, work, name) for name in names}
     stores: dict[tuple[str, str], Artifact] = {}
     jobs = [
         _student(config, work, name, teachers[student.teachers], stores)
         for name, student in sorted(config.distill.students.items())
     ]
     run_missing(jobs, make_launcher(config), "students")
-    frame_quality.run(config, work, ensemble.teachers)
+    frame_quality.run(config, work, teachers[ENSEMBLE].teachers)
 
 
 @dataclass(frozen=True)
@@ -114,10 +110,12 @@ class TeachersOfRecipe:
     """The teachers with what they were made from.
 
     Attributes:
+        name: see `StudentConfig.teachers`.
         teachers: ready to score; a log-linear average has its weights.
         inputs: digests by role: every model and mapping, and the labels that they were trained on.
     """
 
+    name: str
     teachers: Teachers
     inputs: dict[str, str]
 
@@ -128,8 +126,21 @@ def student_job(config: Config, work: Path, name: str) -> TrainingJob:
 
 
 def _teachers_of(config: Config, work: Path, student: StudentConfig) -> TeachersOfRecipe:
-    make = make_specialists if student.teachers == SPECIALISTS else make_teachers
-    return make(config, work)
+    return _named_teachers(config, work, student.teachers)
+
+
+def _named_teachers(config: Config, work: Path, name: str) -> TeachersOfRecipe:
+    if name == ENSEMBLE:
+        return make_teachers(config, work)
+    if name == SPECIALISTS:
+        return make_specialists(config, work)
+    member = work / "train" / name
+    teachers = Teachers.of([member], read_senones(work), "arithmetic", config.precision)
+    return TeachersOfRecipe(name, teachers, _with_labels(work, {name: Artifact(member).digest}))
+
+
+def _with_labels(work: Path, inputs: dict[str, str]) -> dict[str, str]:
+    return inputs | {"labels": Artifact(work / "align" / "labels").digest}
 
 
 def _teacher_inputs(config: Config, work: Path) -> dict[str, str]:
@@ -140,8 +151,7 @@ def _teacher_inputs(config: Config, work: Path) -> dict[str, str]:
     for name, mapping in zip(names, mappings, strict=True):
         if mapping is not None:
             inputs[f"senones of {name}"] = file_digest(mapping)
-    inputs["labels"] = Artifact(work / "align" / "labels").digest
-    return inputs
+    return _with_labels(work, inputs)
 
 
 def make_teachers(config: Config, work: Path) -> TeachersOfRecipe:
@@ -155,7 +165,7 @@ def make_teachers(config: Config, work: Path) -> TeachersOfRecipe:
         device = str(resolve_device(config.device))
         teachers = make_weights(teachers, work, inputs, device)
         say("log-linear weights: " + ", ".join(f"{weight:.3f}" for weight in teachers.weights or ()))
-    return TeachersOfRecipe(teachers, inputs)
+    return TeachersOfRecipe(ENSEMBLE, teachers, inputs)
 
 
 def make_specialists(config: Config, work: Path) -> TeachersOfRecipe:
@@ -163,13 +173,12 @@ def make_specialists(config: Config, work: Path) -> TeachersOfRecipe:
     teachers = specialist_teachers(config, work, read_senones(work))
     folders = (*teachers.models, *teachers.specialists)
     inputs = {folder.name: Artifact(folder).digest for folder in folders}
-    return TeachersOfRecipe(teachers, inputs | {"labels": Artifact(work / "align" / "labels").digest})
+    return TeachersOfRecipe(SPECIALISTS, teachers, _with_labels(work, inputs))
 
 
 def _store(config: Config, work: Path, teachers: TeachersOfRecipe, part: TransferPart) -> Store:
     """The soft targets of a part of the transfer sets, for all temperatures in use."""
-    kind = SPECIALISTS if teachers.teachers.specialists else ENSEMBLE
-    path, origin = targets_folder(work, part.name, kind), _origin(teachers, part.features)
+    path, origin = targets_folder(work, part.name, teachers.name), _origin(teachers, part.features)
     settings = target_settings(config, work)
     tail = _tail(config, work, teachers).make() if settings.rank else None
     return Store(config, path, settings, teachers.teachers, origin, part, tail)
@@ -177,9 +186,10 @@ def _store(config: Config, work: Path, teachers: TeachersOfRecipe, part: Transfe
 
 def _tail(config: Config, work: Path, teachers: TeachersOfRecipe) -> Tail:
     """The shape of the rest in all soft targets of these teachers."""
-    kind = SPECIALISTS if teachers.teachers.specialists else ENSEMBLE
     train, rank = work / "features" / TRAIN, target_settings(config, work).rank
-    return Tail(config, tail_folder(work, kind), rank, teachers.teachers, _origin(teachers, train), train)
+    return Tail(
+        config, tail_folder(work, teachers.name), rank, teachers.teachers, _origin(teachers, train), train
+    )
 
 
 def target_settings(config: Config, work: Path) -> TargetSettings:
@@ -204,21 +214,16 @@ def _origin(teachers: TeachersOfRecipe, features: Path) -> dict[str, str]:
 def _check_students(config: Config, work: Path) -> None:
     """Refuse what no student can be trained with before the teachers have worked for it."""
     check_kind(config.distill.average)
-    taken = {
-        "gmm",
-        ENSEMBLE,
-        SPECIALISTS,
-        frame_report.MEAN_SINGLE,
-        *(one.name for one in member_folders(config, work)),
-    }
+    teachers = [ENSEMBLE, SPECIALISTS, *(one.name for one in member_folders(config, work))]
+    taken = {"gmm", frame_report.MEAN_SINGLE, *teachers}
     for name, student in config.distill.students.items():
         setting = f"distill.students.{name}"
         if name.split("-")[0] in RESERVED:
             raise AsrKdError(f"distill.students: {name!r} is the name of a folder here; choose another name")
         if name in taken:
             raise AsrKdError(f"distill.students: {name!r} is the name of another system; choose another name")
-        if student.teachers not in (ENSEMBLE, SPECIALISTS):
-            raise AsrKdError(f"{setting}.teachers={student.teachers}: choose {ENSEMBLE} or {SPECIALISTS}")
+        if student.teachers not in teachers:
+            raise AsrKdError(f"{setting}.teachers={student.teachers}: choose one of {', '.join(teachers)}")
         named_settings(config.models, student.model, f"{setting}.model")
         check_transfer(config, student.transfer, f"{setting}.transfer", student.soft_weight > 0)
         _objective(student)

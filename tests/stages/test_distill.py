@@ -220,11 +220,13 @@ def test_students_may_begin_with_a_member_of_their_architecture(with_members: Co
         distill.run(with_members, tmp_path)
 
 
-def test_no_students_need_no_targets(tmp_path: Path) -> None:
-    config = trainable_work(tmp_path)
-    config.distill.students = {}
-    distill.run(config, tmp_path)
-    assert not (tmp_path / "distill").exists()
+def test_without_students_only_frames_are_measured(with_members: Config, tmp_path: Path) -> None:
+    with_members.distill.students = {}
+    distill.run(with_members, tmp_path)
+    assert [folder.name for folder in (tmp_path / "distill").iterdir()] == ["frames"]
+    rows = json.loads((tmp_path / "distill" / "frames" / "frames.json").read_text(encoding="utf-8"))
+    assert [row["name"] for row in rows] == ["mean single", "ensemble"]
+    assert rows[1]["test"]["gain"]["accuracy"]["value"] != 0.0
 
 
 @pytest.mark.parametrize(
@@ -251,6 +253,7 @@ def test_no_students_need_no_targets(tmp_path: Path) -> None:
             "give auto, always",
         ),
         ("other", StudentConfig(model="small", soft_weight=0.0, hard_weight=0.0), "one must be positive"),
+        ("other", StudentConfig(model="small", teachers="member-9"), "teachers=member-9: choose one of ens"),
     ],
 )
 def test_students_without_sense_are_refused_before_the_teachers_work(
@@ -260,3 +263,17 @@ def test_students_without_sense_are_refused_before_the_teachers_work(
     config.distill.students = {name: student}
     with pytest.raises(AsrKdError, match=message):
         distill.run(config, tmp_path)
+
+
+def test_a_member_alone_may_teach(with_members: Config, tmp_path: Path) -> None:
+    alone = StudentConfig(model="small", teachers="member-1", optimiser=replace(OPTIMISER))
+    with_members.distill.students = {"alone": alone}
+    distill.run(with_members, tmp_path)
+    store = SoftTargets.open(tmp_path / "distill" / "targets-member-1")
+    assert set(store.origin) == {"features", "labels", "member-1"}
+    assert not (tmp_path / "distill" / "targets").exists()  # nobody learns from the ensemble
+    features = open_part(tmp_path / "features" / "train")
+    for number in (0, 1):
+        member = load_model(tmp_path / "train" / f"member-{number}")
+        best = [log_posteriors(member, features.fbank[span]).argmax(1) for _, span in features.index.spans()]
+        assert (torch.cat(best).numpy() == store.ids[:, 0]).all() == (number == 1)
