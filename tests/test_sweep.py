@@ -11,7 +11,7 @@ from asr_kd import artifacts, pipeline, sweep
 from asr_kd.cli import load
 from asr_kd.config import Config
 from asr_kd.errors import AsrKdError
-from asr_kd.report.sweep import collect, write
+from asr_kd.report.sweep import collect, picture, write
 
 
 def test_settings_with_several_values_are_combined() -> None:
@@ -178,3 +178,20 @@ def test_seeds_inside_of_a_run_count_as_runs(tmp_path: Path) -> None:
     (found,) = collect([({"x.temperature": "2"}, tmp_path)])
     assert found["runs"] == 3
     assert found["test accuracy"] == {"value": pytest.approx(0.5), "spread": pytest.approx(0.1)}
+
+
+@pytest.mark.parametrize("changes", [True, False])
+def test_an_ensemble_is_a_line_where_it_changes_and_a_level_where_not(tmp_path: Path, changes: bool) -> None:
+    runs = []
+    for members, accuracy in (("2", 0.5), ("5", 0.6 if changes else 0.5)):
+        work = tmp_path / members
+        rows = [frames_row("ensemble", "ensemble", accuracy), frames_row("student", "student", 0.4)]
+        write_run(work, rows, {})
+        runs.append(({"train.members": members}, work))
+    lines = {line.get_label(): line for line in picture(collect(runs)).axes[0].get_legend_handles_labels()[0]}
+    assert set(lines) == {"ensemble", "student"}
+    if changes:
+        heights = lines["ensemble"].lines[0].get_ydata()
+        assert list(heights) == pytest.approx([50.0, 60.0])
+    else:
+        assert lines["ensemble"].get_linestyle() == ":"

@@ -166,7 +166,8 @@ def _cell(metric: Mapping[str, Any] | None, scale: float, digits: int) -> str:
 
 
 def picture(rows: Sequence[Mapping[str, Any]], width: float | None = None) -> Figure:
-    """Students on test over one swept setting, a line for each value of the others.
+    """Students on test over one swept setting, a line for each value of the others; members and ensemble
+    too, where they change with it.
 
     Args:
         rows: from `collect`.
@@ -187,10 +188,15 @@ def picture(rows: Sequence[Mapping[str, Any]], width: float | None = None) -> Fi
 def _draw_panel(axes: Any, rows: Sequence[Mapping[str, Any]], metric: str, scale: float) -> None:
     settings = list(dict.fromkeys(key for row in rows for key in row["swept"])) or ["system"]
     first = next((key for key in settings if _is_temperature(key)), settings[0])
-    students = [row for row in rows if row["kind"] in {"student", "control"}]
-    values = list(dict.fromkeys(row["swept"].get(first, "") for row in students))
+    constant = _constant_ends(rows, metric)
+    drawn = [
+        row
+        for row in rows
+        if row["kind"] in {"student", "control"} or (row["system"] in _ENDS and row["system"] not in constant)
+    ]
+    values = list(dict.fromkeys(row["swept"].get(first, "") for row in drawn))
     lines: dict[str, dict[str, Any]] = {}
-    for row in students:
+    for row in drawn:
         others = [
             f"{key.split('.')[-1]} {row['swept'][key]}"
             for key in settings
@@ -199,19 +205,23 @@ def _draw_panel(axes: Any, rows: Sequence[Mapping[str, Any]], metric: str, scale
         line = lines.setdefault(", ".join([row["system"], *others]), {})
         if row[metric] is not None:
             line[row["swept"].get(first, "")] = row[metric]
-    for (label, points), colour in zip(lines.items(), cycle(STUDENTS)):
+    colours = cycle(STUDENTS)
+    for label, points in lines.items():
+        colour = _ENDS.get(label.split(",")[0]) or next(colours)
         places = [values.index(value) for value in points]
         heights = [scale * point["value"] for point in points.values()]
         errors = [scale * (point["spread"] or 0.0) for point in points.values()]
         axes.errorbar(places, heights, errors, marker="o", capsize=3, label=label, color=LIGHT[colour])
-    _draw_ends(axes, rows, metric, scale)
+    for name, height in constant.items():
+        axes.axhline(scale * height, color=LIGHT[_ENDS[name]], linestyle=":", label=name)
     axes.set_xticks(range(len(values)), values)
     axes.set(xlabel=first, ylabel=f"{metric.replace('_', ' ')}{' (%)' if scale == 100 else ''}")
 
 
-def _draw_ends(axes: Any, rows: Sequence[Mapping[str, Any]], metric: str, scale: float) -> None:
-    """Dotted lines for the mean single and the ensemble, where they are the same in all runs."""
-    for name, colour in _ENDS.items():
-        heights = {row[metric]["value"] for row in rows if row["system"] == name and row[metric]}
-        if len(heights) == 1:
-            axes.axhline(scale * heights.pop(), color=LIGHT[colour], linestyle=":", label=name)
+def _constant_ends(rows: Sequence[Mapping[str, Any]], metric: str) -> dict[str, float]:
+    """The mean single and the ensemble where they are the same in all runs."""
+    heights = {
+        name: {row[metric]["value"] for row in rows if row["system"] == name and row[metric]}
+        for name in _ENDS
+    }
+    return {name: found.pop() for name, found in heights.items() if len(found) == 1}
