@@ -27,7 +27,12 @@ FINGERPRINT = "fingerprint.json"
 # Raised by hand when the meaning of stored files changes, or the program makes something else of the same
 # settings and inputs: older artefacts are then made again. That of all kinds, and of kinds that went ahead.
 FORMAT = 1
-FORMATS = {"decoding": 2}  # 2: the acoustic scale is the bottom of a parabola, not the best trial
+FORMATS = {
+    "decoding": 2,  # the acoustic scale is the bottom of a parabola, not the best trial
+    "frames": 2,  # counts correct ones among the senones of specialists
+    "specialist": 2,  # soft targets have the odds of training; epochs of chunked networks are shorter
+    "specialist sets": 2,  # no set has every labelled frame
+}
 _TEMPORARY = ".tmp."  # in the names of files that are being written
 _MANIFEST_KEYS = {"fingerprint", "files", "versions"}
 

@@ -58,6 +58,8 @@ class Sums:
         cross_entropy: in nats, summed.
         calibrated: the same at the tuned temperature.
         correct_with_bias: as `correct`, with the tuned bias.
+        correct_among_covered: where a specialist knows the label, as `correct`, but the most probable one is
+            looked for among senones that specialists know.
     """
 
     frames: int = 0
@@ -65,6 +67,7 @@ class Sums:
     cross_entropy: float = 0.0
     calibrated: float = 0.0
     correct_with_bias: int = 0
+    correct_among_covered: int = 0
 
     def add(self, other: "Sums") -> None:
         """Count the frames of `other` as well."""
@@ -110,7 +113,7 @@ def measure_system(job: QualityJob) -> None:
     torch.set_num_threads(1)
     system = LoadedTeachers(job.system, job.device)
     tuned = _tune(system, job)
-    covering = SpecialistSets.read(job.sets).covering if job.sets else None
+    covering = torch.from_numpy(SpecialistSets.read(job.sets).covering) if job.sets else None
     content = {
         "system": job.name,
         "parameters": system.parameter_count,
@@ -132,7 +135,7 @@ def _tune(system: LoadedTeachers, job: QualityJob) -> Tuned:
 
 
 def _measure_part(
-    system: LoadedTeachers, tuned: Tuned, work: Path, part: str, covering: np.ndarray | None
+    system: LoadedTeachers, tuned: Tuned, work: Path, part: str, covering: Tensor | None
 ) -> PartQuality:
     features = open_part(work / "features" / part)
     labels = open_frames(work / "align" / "labels" / f"{part}.npy", features.index)
@@ -152,14 +155,17 @@ def _measure_part(
 
 
 def _add_covered(
-    quality: PartQuality, speaker: str, tuned: Tuned, frames: tuple[Tensor, Tensor], covering: np.ndarray
+    quality: PartQuality, speaker: str, tuned: Tuned, frames: tuple[Tensor, Tensor], covering: Tensor
 ) -> None:
-    """Count frames (scores and labels) by how many specialists know their label."""
+    """Count frames (scores and labels) by how many specialists, `covering`, know their label."""
     scores, labels = (one[frames[1] >= 0] for one in frames)
-    known = torch.from_numpy(covering)[labels.long()]
+    known = covering[labels.long()]
+    among_covered = scores.masked_fill(covering == 0, -torch.inf).argmax(1) == labels
     for count in known.unique().tolist():
+        here = known == count
         sums = quality.covered.setdefault(f"{count}/{speaker}", Sums())
-        sums.add(tuned.measure(scores[known == count], labels[known == count]))
+        sums.add(tuned.measure(scores[here], labels[here]))
+        sums.correct_among_covered += int(among_covered[here].sum())
 
 
 def _plain(quality: PartQuality) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from asr_kd.artifacts import Artifact
 from asr_kd.config import Config
 from asr_kd.distillation.ensemble import SHARES_TOLERANCE, average, fit_log_linear, map_senones
 from asr_kd.errors import AsrKdError
@@ -20,7 +21,8 @@ from asr_kd.models import AcousticModel
 from asr_kd.models.devices import resolve_precision
 from asr_kd.models.inference import log_posteriors, log_posteriors_together
 from asr_kd.models.storage import load_model
-from asr_kd.specialists.sets import SpecialistSets
+from asr_kd.planning import check_settled
+from asr_kd.specialists.sets import SpecialistSets, Specialty
 from asr_kd.specialists.teacher import LoadedSpecialists
 
 Scores = TypeVar("Scores")
@@ -80,15 +82,28 @@ def specialist_teachers(config: Config, work: Path, senones: int) -> Teachers:
     """The generalist and its specialists as one teacher.
 
     Raises:
-        AsrKdError: the recipe has no specialists, or they are not trained.
+        AsrKdError: the recipe has no specialists, or they are not trained or not for its sets.
     """
     settings = config.train.specialists
     if not settings.count:
         raise AsrKdError("train.specialists.count=0: the recipe has no specialists; give a number of sets")
-    count = len(SpecialistSets.read(sets_folder(work)).sets)
-    folders = tuple(specialist_folder(work, number) for number in range(count))
-    generalist = Teachers.of([generalist_folder(config, work)], senones, "arithmetic", config.precision)
-    return replace(generalist, specialists=folders, top=settings.top)
+    check_settled(sets_folder(work))
+    sets = SpecialistSets.read(sets_folder(work)).sets
+    folders = tuple(specialist_folder(work, number) for number in range(len(sets)))
+    generalist = generalist_folder(config, work)
+    for folder, classes in zip(folders, sets, strict=True):
+        _check_specialist(folder, classes, generalist)
+    teachers = Teachers.of([generalist], senones, "arithmetic", config.precision)
+    return replace(teachers, specialists=folders, top=settings.top)
+
+
+def _check_specialist(folder: Path, classes: tuple[int, ...], generalist: Path) -> None:
+    """That it is of today's set and generalist: a stage train that failed may have left others."""
+    made_from = Artifact(folder).manifest["fingerprint"]["inputs"]
+    if Specialty.read(folder).classes != classes:
+        raise AsrKdError(f"{folder} is of another set than today's; run stage train again")
+    if made_from["generalist"] != Artifact(generalist).digest:
+        raise AsrKdError(f"{folder} comes from another {generalist.name} than today's; run stage train again")
 
 
 class LoadedTeachers:

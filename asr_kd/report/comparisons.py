@@ -22,23 +22,28 @@ def comparisons(seed: int, results: Results) -> dict[str, list[dict[str, Any]]]:
 
     Returns:
         ``comparisons``: ensemble, specialists and students against the mean single network. ``pairs``:
-        students against the ensemble. ``compressed``: what was made of students against the ensemble, where
-        there is none against the mean single network. ``against_gmm``: the mean single network, every member,
-        ensemble, specialists and students against the GMM. The p values of the first two are corrected for
-        being one family of tests, those of each of the others for being another.
+        specialists and students against the ensemble. ``compressed``: what was made of students against the
+        ensemble, where there is none against the mean single network. ``against_generalist``: specialists
+        and students against the one member that the specialists come from. ``against_gmm``: the mean single
+        network, every member, ensemble, specialists and students against the GMM. The p values of the first
+        two are corrected for being one family of tests, those of each of the others for being another.
     """
     ensemble = next(iter(results.of_kind("ensemble")), None)
     gmm = next(iter(results.of_kind("gmm")), None)
     taught = results.of_kind("ensemble", "specialists", "student")
     against_mean = _statistics(seed, results, [(entry, None) for entry in taught])
-    students = results.of_kind("student") if ensemble else []
-    pairs = _statistics(seed, results, [(entry, ensemble) for entry in students])
+    learnt = results.of_kind("specialists", "student")
+    pairs = _statistics(seed, results, [(entry, ensemble) for entry in learnt] if ensemble else [])
+    generalist = _generalist(results)
+    against_generalist = _statistics(
+        seed, results, [(entry, generalist) for entry in learnt] if generalist else []
+    )
     compressed = _statistics(
         seed, results, [(entry, ensemble) for entry in results.of_kind("pruned", "int8")]
     )
     networks = [None, *results.of_kind("member"), *taught] if gmm else []
     against_gmm = _statistics(seed, results, [(entry, gmm) for entry in networks])
-    for family in ([*against_mean, *pairs], compressed, against_gmm):
+    for family in ([*against_mean, *pairs], compressed, against_generalist, against_gmm):
         tests = [entry["mapsswe"] for entry in family if "mapsswe" in entry]
         for kind in (family, tests):
             for entry, adjusted in zip(kind, holm([entry["p"] for entry in kind]), strict=True):
@@ -47,8 +52,17 @@ def comparisons(seed: int, results: Results) -> dict[str, list[dict[str, Any]]]:
         "comparisons": against_mean,
         "pairs": pairs,
         "compressed": compressed,
+        "against_generalist": against_generalist,
         "against_gmm": against_gmm,
     }
+
+
+def _generalist(results: Results) -> Decoded | None:
+    """The member that the specialists come from; None where there are none."""
+    for entry in results.of_kind("specialists"):
+        name = entry.system.models[0].name
+        return next(member for member in results.of_kind("member") if member.system.name == name)
+    return None
 
 
 def report_cautions(results: Results, found: Mapping[str, list[dict[str, Any]]]) -> list[str]:

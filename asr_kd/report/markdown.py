@@ -143,23 +143,26 @@ def _comparisons(report: Mapping[str, Any]) -> list[str]:
     if report["comparisons"]:
         blocks += ["## Against the mean single network", _comparison_table(report["comparisons"])]
     if report["pairs"]:
-        blocks += ["## Students against the ensemble", _comparison_table(report["pairs"])]
+        blocks += ["## Against the ensemble", _comparison_table(report["pairs"])]
     if report["compressed"]:
         baseline = report["compressed"][0]["baseline"].replace("mean_single", "mean single network")
         blocks += [
             f"## Compressed networks against the {baseline}",
             _comparison_table(report["compressed"]),
         ]
+    if report["against_generalist"]:
+        title = f"## Against the generalist, {report['against_generalist'][0]['baseline']}"
+        blocks += [title, _comparison_table(report["against_generalist"])]
     if report["against_gmm"]:
         blocks += ["## Networks against the GMM", _comparison_table(report["against_gmm"])]
     if blocks:
         blocks.append(
             f"Test, paired by {report['comparisons'][0]['by']}: bootstrap intervals; errors of the system "
             "and of the baseline; probability that the system is better; p of the exact two-sided sign-flip "
-            "test and of MAPSSWE (matched pairs of sentence segments), each with its Holm correction: "
-            "students and ensemble are one family, compressed networks another, networks against the GMM a "
-            "third. An interval that holds 0 decides nothing. Detectable: the smallest true difference that "
-            "is found 4 times out of 5."
+            "test and of MAPSSWE (matched pairs of sentence segments), each with its Holm correction: those "
+            "against the mean single network and the ensemble are one family, compressed networks another, "
+            "those against the generalist and those against the GMM one each. An interval that holds 0 "
+            "decides nothing. Detectable: the smallest true difference that is found 4 times out of 5."
         )
     return [*blocks, *(f"> **Caution.** {caution}" for caution in report["cautions"])]
 

@@ -160,11 +160,11 @@ def make_sets(rows: np.ndarray, count: int, size: int, seed: int, frames: np.nda
         frames: labelled frames of each senone in training, ``(senones,)``.
 
     Returns:
-        Ascending senones by set. Sets that equal an earlier one, and those of which no frame is labelled and
-        nothing can be learnt, are left out: there may be fewer than asked for.
+        Ascending senones by set. Sets that equal an earlier one, and those of which no frame is labelled, or
+        every frame, so that nothing can be learnt, are left out: there may be fewer than asked for.
 
     Raises:
-        AsrKdError: more sets than senones, or sets that leave nothing to the dustbin.
+        AsrKdError: more sets than senones, sets as large as all senones, or none from which to learn.
     """
     senones = len(rows)
     if not 1 <= count <= senones or not 0 <= size < senones:
@@ -178,10 +178,16 @@ def make_sets(rows: np.ndarray, count: int, size: int, seed: int, frames: np.nda
         candidates = [sorted(column.tolist()) for column in nearest.T]
     else:
         candidates = [np.flatnonzero(owner == place).tolist() for place in range(count)]
-    return distinct_sets([one for one in candidates if len(one) < senones], frames)
+    found = distinct_sets(candidates, frames)
+    if not found:
+        raise AsrKdError(
+            f"train.specialists: with count={count} and size={size} every set has all labelled frames or "
+            "none, and there is nothing to tell apart; give more sets, or smaller ones"
+        )
+    return found
 
 
 def distinct_sets(candidates: Sequence[Sequence[int]], frames: np.ndarray) -> list[list[int]]:
-    """Each set once, and only those of which there are `frames` ``(senones,)``; the most frequent first."""
-    unique = {tuple(one) for one in candidates if frames[list(one)].sum() > 0}
+    """Each set once, the most frequent first; only those with some, not all, `frames` ``(senones,)``."""
+    unique = {tuple(one) for one in candidates if 0 < frames[list(one)].sum() < frames.sum()}
     return [list(one) for one in sorted(unique, key=lambda one: (-frames[list(one)].sum(), one))]

@@ -179,7 +179,8 @@ def make_specialists(config: Config, work: Path) -> TeachersOfRecipe:
 def _store(config: Config, work: Path, teachers: TeachersOfRecipe, part: TransferPart) -> Store:
     """The soft targets of a part of the transfer sets, for all temperatures in use."""
     path, origin = targets_folder(work, part.name, teachers.name), _origin(teachers, part.features)
-    settings = target_settings(config, work)
+    # A log-linear average is of several: others have no weights.
+    settings = replace(target_settings(config, work), average=teachers.teachers.average)
     tail = _tail(config, work, teachers).make() if settings.rank else None
     return Store(config, path, settings, teachers.teachers, origin, part, tail)
 

@@ -111,9 +111,11 @@ class DistillationObjective:
 class SpecialistObjective:
     """Cross entropy over a set and its dustbin; on frames of the rest a pull towards the generalist as well.
 
-    Soft targets for what is not its own keep a specialist from forgetting what the generalist knew (Hinton,
-    Vinyals and Dean 2015, section 6.1). The generalist's posteriors are added up to those of the set and of
-    all others, at T = 1, for at other temperatures a sum of senones is no softened class.
+    Soft targets for what is not its own keep a specialist from forgetting what the generalist knew (after
+    Hinton, Vinyals and Dean 2015, section 6.1, who give the specialist all classes for it). The generalist's
+    posteriors are added up to those of the set and of all others, at T = 1, for at other temperatures a sum
+    of senones is no softened class; and their odds are brought to where training sees set and dustbin
+    equally often, as the labels do. So both terms ask for the same: the generalist's odds, were it right.
 
     Targets are ``labels`` ``(frames,)``, places in the set or the last class for the dustbin; with
     `soft_rest` also ``ids``, ``levels`` and ``log_rest`` of the generalist, see `TargetsAt`.
@@ -123,12 +125,14 @@ class SpecialistObjective:
         senones: of the recipe.
         soft_rest: weight of the divergence.
         label_smoothing: of the cross entropy.
+        dustbin_shift: what is added to the dustbin's logit at use, see `training.specialists`.
     """
 
     classes: tuple[int, ...]
     senones: int
     soft_rest: float = 0.0
     label_smoothing: float = 0.0
+    dustbin_shift: float = 0.0
 
     def __call__(self, logits: Tensor, targets: Targets, batch: Targets | None = None) -> Tensor:
         """See `Objective`."""
@@ -148,11 +152,14 @@ class SpecialistObjective:
     def grouped(self, ids: Tensor, values: Tensor, log_rest: Tensor) -> Tensor:
         """Log posteriors of the set and the dustbin, ``(frames, set + 1)``, from a generalist's top k.
 
-        What lies outside the top k counts for the dustbin; a class without mass gets a very small one.
+        As they are where both are equally frequent. What lies outside the top k counts for the dustbin; a
+        class without mass gets a very small one.
         """
         place = torch.full((self.senones,), len(self.classes), device=ids.device)
         place[list(self.classes)] = torch.arange(len(self.classes), device=ids.device)
         p, rest = top_k_teacher(values, log_rest, 1.0)
         masses = p.new_zeros(len(p), len(self.classes) + 1).scatter_add_(1, place[ids.long()], p)
         masses[:, -1] += rest
-        return masses.clamp(min=1e-7).log()
+        log_masses = masses.clamp(min=1e-10).log()
+        log_masses[:, -1] -= self.dustbin_shift
+        return log_masses.log_softmax(1)

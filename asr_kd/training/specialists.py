@@ -15,6 +15,7 @@ from asr_kd.errors import AsrKdError
 from asr_kd.frames import FrameIndex
 from asr_kd.jobs import Cost
 from asr_kd.models.storage import load_model
+from asr_kd.progress import say
 from asr_kd.seeding import derive_seed, generator
 from asr_kd.specialists.network import specialist_from
 from asr_kd.specialists.sets import Specialty
@@ -23,6 +24,9 @@ from asr_kd.training.jobs import DataSize, TrainsModel, carry_out, training_cost
 from asr_kd.training.loop import Trainer
 from asr_kd.training.objectives import SpecialistObjective
 from asr_kd.training.processes import Group
+
+# Of a set in dev; cross entropy of fewer chooses an epoch by chance.
+_FEWEST_DEV_FRAMES = 100
 
 
 @dataclass(frozen=True)
@@ -81,23 +85,32 @@ def train_specialist(job: SpecialistJob, group: Group) -> None:
     model = specialist_from(
         load_model(job.generalist), job.classes, counts.tolist(), derive_seed(job.seed, "weights")
     )
-    objective = SpecialistObjective(job.classes, job.senones, job.soft_rest, job.optimiser.label_smoothing)
-    halves = replace(groups, draw=partial(draw_halves, flat_labels(groups), len(job.classes), job.share))
+    shift = dustbin_shift(int(own), int(counts.sum() - own))
+    objective = SpecialistObjective(
+        job.classes, job.senones, job.soft_rest, job.optimiser.label_smoothing, shift
+    )
+    chunks = chunk_numbers(groups.lengths(), model.chunk_frames)
+    draw = partial(draw_halves, flat_labels(groups), len(job.classes), job.share, chunks)
+    own_dev, dev_counts = relabel(dev, job.classes, job.senones)
+    of_set = int(dev_counts[list(job.classes)].sum())
+    chooses = min(of_set, int(dev_counts.sum()) - of_set) >= _FEWEST_DEV_FRAMES
+    if not chooses:
+        say(f"{job.name}: {of_set} frames of its set in dev, too few to choose an epoch; the last is kept")
     with group.create(job.path, job.made_from) as folder:
         Trainer(
             model,
             objective,
-            halves,
-            balanced(relabel(dev, job.classes, job.senones)[0], len(job.classes), job.seed),
+            replace(groups, draw=draw),
+            balanced(own_dev, len(job.classes), job.seed),
             job.optimiser,
             job.seed,
             group.device(torch.device(job.device)),
             folder,
             job.name,
+            early_stopping=chooses,
             group=group,
         ).run()
         if group.leads:
-            shift = dustbin_shift(int(own), int(counts.sum() - own))
             Specialty(job.classes, job.senones, shift).write(folder)
 
 
@@ -129,34 +142,68 @@ def flat_labels(data: FrameData) -> np.ndarray:
     return np.concatenate([data.targets["labels"].of(one) for one in data.utterances])
 
 
-def draw_halves(labels: np.ndarray, dustbin: int, share: float, seed: int, epoch: int) -> np.ndarray:
+def chunk_numbers(lengths: np.ndarray, chunk_frames: int) -> np.ndarray | None:
+    """The chunk that each frame of utterances of some `lengths` is computed in; None: each by itself."""
+    if chunk_frames == 1:
+        return None
+    chunks = -(-lengths // chunk_frames)
+    first = np.repeat(np.cumsum(chunks) - chunks, lengths)
+    within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    found: np.ndarray = first + within // chunk_frames
+    return found
+
+
+def draw_halves(
+    labels: np.ndarray, dustbin: int, share: float, chunks: np.ndarray | None, seed: int, epoch: int
+) -> np.ndarray:
     """The frames of an epoch: as many of the set as of the rest, drawn anew without replacement.
 
     Args:
         labels: of `relabel`, ``(frames,)``.
         dustbin: the label of the rest.
         share: of all labelled frames that are drawn at most.
+        chunks: of `chunk_numbers`. A chunk costs the same for one frame as for all: that share of them is
+            drawn, those with frames of the set first, and halves among their frames.
         seed: of the training.
         epoch: from 0.
 
     Returns:
         Mask ``(frames,)``.
     """
-    own = np.flatnonzero((labels >= 0) & (labels < dustbin))
-    rest = np.flatnonzero(labels == dustbin)
-    half = max(1, min(len(own), len(rest), int(share * (len(own) + len(rest)) / 2)))
     random = generator(seed, "halves", epoch)
+    of_set = (labels >= 0) & (labels < dustbin)
+    if chunks is not None:
+        labels = np.where(_some_chunks(chunks, of_set, share, random), labels, -1)
+    own, rest = np.flatnonzero((labels >= 0) & (labels < dustbin)), np.flatnonzero(labels == dustbin)
+    most = len(own) + len(rest) if chunks is not None else int(share * (len(own) + len(rest)))
+    half = max(1, min(len(own), len(rest), most // 2))
     drawn = np.zeros(len(labels), bool)
     for frames in (own, rest):
         drawn[random.choice(frames, half, replace=False)] = True
     return drawn
 
 
+def _some_chunks(
+    chunks: np.ndarray, of_set: np.ndarray, share: float, random: np.random.Generator
+) -> np.ndarray:
+    """Mask ``(frames,)``: a share of the chunks, those with a frame of the set before others, at random."""
+    count = int(chunks[-1]) + 1
+    without = np.bincount(chunks, of_set, minlength=count) == 0
+    order = np.lexsort((random.random(count), without))
+    chosen = np.zeros(count, bool)
+    chosen[order[: max(1, int(share * count))]] = True
+    found: np.ndarray = chosen[chunks]
+    return found
+
+
 def balanced(data: FrameData, dustbin: int, seed: int) -> FrameData:
-    """Dev as training is: labels stay on half set, half rest, so its cross entropy tells over-fitting."""
+    """Dev as training is: labels stay on half set, half rest, so its cross entropy tells over-fitting.
+
+    All of it where one half is not there.
+    """
     labels = flat_labels(data)
     if (labels == dustbin).any() and ((labels >= 0) & (labels < dustbin)).any():
-        labels = np.where(draw_halves(labels, dustbin, 1.0, seed, -1), labels, -1).astype(np.int32)
+        labels = np.where(draw_halves(labels, dustbin, 1.0, None, seed, -1), labels, -1).astype(np.int32)
     return replace(data, targets={**data.targets, "labels": _per_frame(data, labels)})
 
 

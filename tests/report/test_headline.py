@@ -50,6 +50,7 @@ def make_report(
         "gap_closed": gaps,
         "comparisons": comparisons,
         "pairs": pairs,
+        "against_generalist": [],
         "against_gmm": [],
         "provenance": {"settings": {"distill": {"students": students}}},
     }

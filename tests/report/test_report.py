@@ -17,6 +17,7 @@ from asr_kd.errors import AsrKdError
 from asr_kd.report import breakdown, markdown, provenance, rates, write
 from asr_kd.report.results import load_results
 from asr_kd.significance import comparison
+from asr_kd.specialists.sets import SpecialistSets
 from tests.report.decodings import write_decodings
 from tests.work_folder import make_model, make_work
 
@@ -200,6 +201,23 @@ def test_networks_are_compared_with_the_gmm(recipe: tuple[Config, Path]) -> None
     assert smallest["p_holm"] == pytest.approx(5 * smallest["p"])
     assert content["headline"][-2].startswith("The WER of the mean single network is ")
     assert "## Networks against the GMM" in (recipe[1] / "report" / "report.md").read_text()
+
+
+def test_specialists_are_compared_with_their_generalist(recipe: tuple[Config, Path]) -> None:
+    config, work = recipe
+    config.train.specialists.count, config.train.specialists.generalist = 1, "member-1"
+    with artifacts.create(work / "train" / "specialist-sets", {"kind": "specialist sets"}) as folder:
+        SpecialistSets.of([[0, 1]], 3).write(folder)
+    make_model(work / "train" / "specialist-0", seed=7)
+    write_decodings(config, work, WRONG | {"specialists": 4})
+    content = written(config, work)
+    special, student = content["against_generalist"]
+    assert (special["system"], student["system"]) == ("specialists", "student")
+    assert special["baseline"] == "member-1"
+    assert (special["errors"], special["baseline_errors"]) == (4, WRONG["member-1"])
+    assert [entry["system"] for entry in content["pairs"]] == ["specialists", "student"]
+    for page in ("report.md", "report.html"):
+        assert "Against the generalist, member-1" in (work / "report" / page).read_text()
 
 
 def test_errors_of_every_kind_by_speaker_and_utterance(recipe: tuple[Config, Path]) -> None:

@@ -1,3 +1,5 @@
+import pytest
+
 from asr_kd.distillation.quality import Sums
 from asr_kd.report.specialists import covering_rows
 
@@ -18,6 +20,13 @@ def test_changes_have_an_interval_by_speaker() -> None:
         assert (row["frames"], row["change_in_correct"]) == (300, 25)
         change = row["accuracy_change"]
         assert change["low"] <= change["value"] <= change["high"]
+
+
+def test_differences_are_paired_by_speaker() -> None:
+    """Speakers differ, and what is gained on each does not: there is nothing to be unsure of."""
+    for row in covering_rows(covered(75, 95, 15), covered(70, 90, 10), seed=0):
+        change = row["accuracy_change"]
+        assert (change["low"], change["high"]) == pytest.approx((0.05, 0.05))
 
 
 def test_of_one_speaker_there_is_none() -> None:

@@ -70,6 +70,7 @@ def test_no_cluster_stays_empty_even_of_equal_rows() -> None:
 def test_equal_sets_and_sets_without_frames_are_left_out() -> None:
     frames = np.array([5, 1, 9, 0])
     assert distinct_sets([[0, 1], [3], [2], [0, 1]], frames) == [[2], [0, 1]]
+    assert distinct_sets([[0, 1, 2], [0, 1]], frames) == [[0, 1]]  # where every frame is of the set as well
     rows = prepare_columns(covariance(confused()), "correlation")
     assert 0 < len(make_sets(rows, SENONES, 8, 0, np.ones(SENONES))) < SENONES
 
@@ -86,5 +87,7 @@ def test_correlation_scales_the_covariance() -> None:
 def test_sets_without_sense_are_refused(count: int, size: int) -> None:
     with pytest.raises(AsrKdError, match=r"train\.specialists"):
         make_sets(np.eye(SENONES), count, size, 0, np.ones(SENONES))
+    with pytest.raises(AsrKdError, match="nothing to tell apart"):
+        make_sets(np.eye(SENONES), 1, 0, 0, np.ones(SENONES))
     with pytest.raises(AsrKdError, match="columns='rows'"):
         prepare_columns(np.eye(2), "rows")

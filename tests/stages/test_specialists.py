@@ -9,6 +9,7 @@ from asr_kd import artifacts
 from asr_kd.config import Config, SpecialistsConfig, StudentConfig
 from asr_kd.decoding.acoustic import NetworkScorer
 from asr_kd.decoding.systems import recipe_systems
+from asr_kd.distillation.quality import PartQuality, Tuned, _add_covered
 from asr_kd.distillation.soft_targets import SoftTargets
 from asr_kd.distillation.teachers import LoadedTeachers, specialist_teachers
 from asr_kd.errors import AsrKdError
@@ -73,7 +74,7 @@ def test_specialists_are_trained_teach_and_are_measured(
     rows = {row["name"]: row for row in json.loads((tmp_path / "distill/frames/frames.json").read_text())}
     row = report["systems"]["specialists"]
     assert row["all"]["accuracy"] == pytest.approx(rows["specialists"]["test"]["accuracy"]["value"])
-    assert row["conditional"]["frames"] == sum(
+    assert row["covered"]["frames"] == sum(
         one["frames"] for one in report["by_covering"] if one["specialists"] > 0
     )
     change = sum(one["change_in_correct"] for one in report["by_covering"])
@@ -107,3 +108,42 @@ def test_students_of_unknown_teachers_are_refused(tmp_path: Path) -> None:
     config.train.specialists.count = 0
     with pytest.raises(AsrKdError, match=r"train\.specialists\.count=0"):
         specialist_teachers(config, tmp_path, SENONES)
+
+
+def test_specialists_that_a_failed_stage_left_are_refused(tmp_path: Path) -> None:
+    config = specialist_work(tmp_path)
+    train.run(config, tmp_path)
+    path = tmp_path / "train" / "specialist-sets"
+    sets = SpecialistSets.read(path)
+    SpecialistSets.of([[0, 3], *sets.sets[1:]], SENONES).write(path)
+    with pytest.raises(AsrKdError, match="specialist-0 is of another set"):
+        specialist_teachers(config, tmp_path, SENONES)
+    sets.write(path)
+    assert specialist_teachers(config, tmp_path, SENONES).specialists
+    config.train.specialists.generalist = "member-1"
+    with pytest.raises(AsrKdError, match="specialist-0 comes from another member-1"):
+        specialist_teachers(config, tmp_path, SENONES)
+
+
+def test_specialists_teach_beside_a_log_linear_average(tmp_path: Path) -> None:
+    """They are one teacher, and have no weights."""
+    config = specialist_work(tmp_path)
+    config.distill.average = "log-linear"
+    alone = replace(config.distill.students["special"], teachers="member-1")
+    config.distill.students = {"special": config.distill.students["special"], "alone": alone}
+    train.run(config, tmp_path)
+    distill.run(config, tmp_path)
+    for name in ("targets-specialists", "targets-member-1"):
+        assert SoftTargets.open(tmp_path / "distill" / name).settings.average == "arithmetic"
+
+
+def test_frames_are_counted_by_who_knows_their_label() -> None:
+    """Four senones: two specialists know senone 0, one knows 1, none knows 2 and 3."""
+    scores = torch.tensor([[1, 0, 0, 9], [9, 0, 0, 0], [0, 9, 0, 0], [0, 8, 0, 9], [0, 0, 9, 0]]).float()
+    labels = torch.tensor([0, 0, 0, 1, 2])
+    quality = PartQuality()
+    _add_covered(quality, "s", Tuned(1.0), (scores.log_softmax(1), labels), torch.tensor([2, 1, 0, 0]))
+    counted = {
+        key: (one.frames, one.correct, one.correct_among_covered) for key, one in quality.covered.items()
+    }
+    assert counted == {"2/s": (3, 1, 2), "1/s": (1, 0, 1), "0/s": (1, 1, 0)}

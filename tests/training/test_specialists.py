@@ -16,6 +16,7 @@ from asr_kd.launching.local import LocalLauncher
 from asr_kd.models import build
 from asr_kd.models.storage import load_model, save_model
 from asr_kd.specialists.sets import Specialty
+from asr_kd.training import objectives
 from asr_kd.training.data import FrameData
 from asr_kd.training.jobs import run_missing
 from asr_kd.training.loader import Context, Loader
@@ -23,6 +24,7 @@ from asr_kd.training.objectives import SpecialistObjective
 from asr_kd.training.specialists import (
     SpecialistJob,
     balanced,
+    chunk_numbers,
     draw_halves,
     dustbin_shift,
     flat_labels,
@@ -36,6 +38,10 @@ OPTIMISER = OptimiserConfig(epochs=1, batch_frames=32, peak_learning_rate=1e-3)
 
 def open_toy() -> tuple[FrameData, FrameData]:
     return toy_data(utterances=20, failed=1), toy_data(utterances=6, seed=1)
+
+
+def open_long_toy() -> tuple[FrameData, FrameData]:
+    return open_toy()[0], toy_data(utterances=60, seed=1)
 
 
 def die() -> tuple[FrameData, FrameData]:
@@ -85,14 +91,14 @@ def test_labels_of_a_specialist() -> None:
 
 def test_half_of_the_frames_are_of_the_set() -> None:
     labels = np.random.default_rng(0).choice([-1, 0, 1, 2], size=2000, p=[0.1, 0.1, 0.1, 0.7])
-    drawn = draw_halves(labels, 2, 1.0, 5, 0)
+    drawn = draw_halves(labels, 2, 1.0, None, 5, 0)
     assert (labels[drawn] == 2).sum() == ((labels >= 0) & (labels < 2)).sum() == drawn.sum() / 2
-    smaller = draw_halves(labels, 2, 0.1, 5, 0)
+    smaller = draw_halves(labels, 2, 0.1, None, 5, 0)
     assert smaller.sum() == 2 * int(0.1 * (labels >= 0).sum() / 2) and not (labels[smaller] < 0).any()
-    assert (smaller != draw_halves(labels, 2, 0.1, 5, 1)).any()
-    assert (smaller == draw_halves(labels, 2, 0.1, 5, 0)).all()
+    assert (smaller != draw_halves(labels, 2, 0.1, None, 5, 1)).any()
+    assert (smaller == draw_halves(labels, 2, 0.1, None, 5, 0)).all()
     mostly = np.where(labels == 2, 0, 2)  # a set of most frames: the rest is what is scarce
-    assert (mostly[draw_halves(mostly, 2, 1.0, 0, 0)] == 2).sum() == (mostly == 2).sum()
+    assert (mostly[draw_halves(mostly, 2, 1.0, None, 0, 0)] == 2).sum() == (mostly == 2).sum()
 
 
 @pytest.mark.parametrize("context", [Context(2, 1, 1), Context(2, 2, 8)])
@@ -101,7 +107,7 @@ def test_an_epoch_learns_from_the_drawn_frames_alone(context: Context, frames_he
     data = toy_data(utterances=30)
     data.features.array[:, 0] = np.arange(data.features.index.total_frames)  # names the frame
     labels = flat_labels(data)
-    halves = replace(data, draw=partial(draw_halves, np.where(labels == 0, 0, 1), 1, 1.0))
+    halves = replace(data, draw=partial(draw_halves, np.where(labels == 0, 0, 1), 1, 1.0, None))
     loader = Loader(
         halves, context, 16, frames_held * data.bytes_a_frame(), 1, torch.float16, torch.device("cpu")
     )
@@ -127,6 +133,50 @@ def test_the_shift_of_the_dustbin_undoes_the_oversampling() -> None:
     assert dustbin_shift(800, 200) == pytest.approx(math.log(1 / 4))
 
 
+@pytest.mark.parametrize("soft_rest", [0.0, 0.5, 4.0])
+@pytest.mark.parametrize("true", [0.02, 0.3])
+def test_what_training_asks_for_is_unbiased_at_use(soft_rest: float, true: float) -> None:
+    """Some frames look alike, their senone is the set's in a share `true`, and the generalist knows that."""
+    shift = dustbin_shift(100, 1900)
+    # Of such frames halves see: of the set 1/2 : 1/20 as often as there are, of the rest 1/2 : 19/20.
+    weights = (true * 10, (1 - true) * 10 / 19)
+    own = round(100_000 * weights[0] / sum(weights))
+    labels = torch.tensor([0] * own + [1] * (100_000 - own))
+    targets = {"labels": labels, "ids": torch.tensor([[1, 0]]).expand(100_000, 2)}
+    known = torch.tensor([true, 1 - true]).log()
+    targets["log_rest"] = torch.full((100_000,), -20.0)
+    objective = SpecialistObjective((1,), 2, soft_rest, dustbin_shift=shift)
+    with pytest.MonkeyPatch.context() as patch:  # levels are coarse
+        patch.setattr(objectives, "log_probabilities", lambda levels: known.expand(100_000, 2))
+        targets["levels"] = targets["ids"]
+        logits = torch.zeros(2, requires_grad=True)
+        optimiser = torch.optim.LBFGS([logits], max_iter=50, line_search_fn="strong_wolfe")
+
+        def loss() -> torch.Tensor:
+            optimiser.zero_grad()
+            value = objective(logits.expand(100_000, 2), targets)
+            value.backward()  # type: ignore[no-untyped-call]
+            return value
+
+        optimiser.step(loss)  # type: ignore[no-untyped-call]
+    found = (logits.detach() + torch.tensor([0.0, shift])).softmax(0)[0]
+    assert float(found) == pytest.approx(true, rel=2e-3)
+
+
+def test_chunks_with_the_set_come_first_and_no_more_than_their_share() -> None:
+    lengths = np.array([70, 5, 64])
+    chunks = chunk_numbers(lengths, 32)
+    assert chunks is not None and chunk_numbers(lengths, 1) is None
+    assert np.bincount(chunks).tolist() == [32, 32, 6, 5, 32, 32]
+    labels = np.full(139, 1)
+    labels[[3, 40, 41, 80]] = 0
+    drawn = draw_halves(labels, 1, 0.5, chunks, 0, 0)
+    assert set(chunks[drawn].tolist()) <= {0, 1, 4}  # half of six: those with frames of the set
+    assert (labels[drawn] == 0).sum() == (labels[drawn] == 1).sum() == 4
+    some = draw_halves(labels, 1, 0.34, chunks, 0, 0)
+    assert len(set(chunks[some].tolist())) <= 2 and some.any()
+
+
 def test_dev_is_balanced_as_training_is() -> None:
     own = balanced(relabel(toy_data(), CLASSES, SENONES)[0], 2, 0)
     labels = flat_labels(own)
@@ -143,6 +193,10 @@ def test_soft_targets_pull_on_the_frames_of_the_rest_alone() -> None:
     grouped = objective.grouped(ids, known.log(), log_rest).exp()
     wanted = torch.tensor([[0.6, 0.0, 0.4], [0.0, 0.2, 0.8], [0.0, 0.0, 1.0]])
     torch.testing.assert_close(grouped, wanted, atol=1e-6, rtol=0)
+    # Their odds where set and rest are equally frequent, while speech has three frames of the rest for one.
+    rare = replace(objective, dustbin_shift=math.log(3)).grouped(ids, known.log(), log_rest).exp()
+    whole = 0.6 + 0.4 / 3
+    assert rare[0].tolist() == pytest.approx([0.6 / whole, 0.0, 0.4 / 3 / whole], abs=1e-6)
     targets = {
         "labels": torch.tensor([0, 2, 2]),
         "ids": ids,
@@ -184,6 +238,16 @@ def test_one_that_fails_leaves_the_others_alone_and_is_trained_alone(
     assert "specialist-0: up to date" in said and "specialist-2: up to date" in said
     assert (tmp_path / "specialist-1" / "manifest.json").is_file()
     assert artifacts.Artifact(tmp_path / "specialist-0").digest == before
+
+
+def test_an_epoch_is_not_chosen_by_a_handful_of_frames(
+    tmp_path: Path, generalist: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run_specialists([job(tmp_path, 0, generalist)], 1)
+    assert "too few to choose an epoch" in capfd.readouterr().out
+    enough = replace(job(tmp_path, 1, generalist), open_data=open_long_toy)
+    run_specialists([enough], 1)
+    assert "too few" not in capfd.readouterr().out
 
 
 def test_a_process_that_dies_leaves_the_others_alone(tmp_path: Path, generalist: Path) -> None:
