@@ -10,6 +10,7 @@ import pytest
 from asr_kd import artifacts, pipeline, sweep
 from asr_kd.cli import load
 from asr_kd.config import Config
+from asr_kd.config.stages import stage_settings
 from asr_kd.errors import AsrKdError
 from asr_kd.report.sweep import collect, picture, write
 
@@ -154,6 +155,11 @@ def test_earlier_settings_begin_at_their_stage() -> None:
     assert sweep.first_stage(config, config) == "distill"
     assert sweep.first_stage(config, replace(config, train=replace(config.train, members=2))) == "train"
     assert sweep.first_stage(config, replace(config, seed=5)) == "data"
+    # Students alone learn from it: who adds it to a finished recipe goes on from stage distill.
+    with_audio = replace(config, data=replace(config.data, unlabelled="/data/more"))
+    assert sweep.first_stage(config, with_audio) == "distill"
+    assert stage_settings(with_audio, "distill") != stage_settings(config, "distill")
+    assert with_audio.data.unlabelled  # left as it was
 
 
 def test_a_link_is_replaced_and_what_it_led_to_stays(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ _SECTIONS: dict[str, tuple[str, ...]] = {
     "features": ("features",),
     "align": ("align", "lms", "seed", "precision"),
     "train": ("train", "seed"),
-    "distill": ("distill", "seed", "precision", "train.specialists.top"),
+    "distill": ("distill", "data.unlabelled", "seed", "precision", "train.specialists.top"),
     "compress": ("compress", "seed"),
     "decode": ("decode", "precision", "train.specialists.top"),
     "bench": ("bench", "precision"),
@@ -42,6 +42,8 @@ def stage_settings(config: Config, stage: str) -> dict[str, Any]:
     """
     every = asdict(config)
     settings = {section: reduce(getitem, section.split("."), every) for section in _SECTIONS[stage]}
+    if stage == "data":  # has nothing to do with audio without transcripts: students are what learns from it
+        del settings["data"]["unlabelled"]
     if stage in _MODELS:
         settings["models"] = {name: config.models.get(name) for name in sorted(set(_MODELS[stage](config)))}
     if stage in _VIEWS:
