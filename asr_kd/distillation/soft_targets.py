@@ -9,6 +9,7 @@ kept in a few bytes more, see `tails`.
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -277,8 +278,9 @@ class SoftTargets:
             AsrKdError: they are not finite, or do not sum to 1; names the utterance and the teacher.
         """
         for number, member in enumerate(members):
-            mass = member.logsumexp(-1).exp()
-            if not torch.isfinite(member).all() or (mass - 1.0).abs().max() > MASS_TOLERANCE:
+            mass = member.exp().sum(-1)
+            # One sum tells whether all are finite, in a fraction of the time of looking at each.
+            if not math.isfinite(member.sum()) or (mass - 1.0).abs().max() > MASS_TOLERANCE:
                 raise AsrKdError(
                     f"utterance {utterance_id}: the posteriors of teacher {number + 1} of {len(members)} are "
                     f"not finite or do not sum to 1 ({float(mass.min()):.4g} to {float(mass.max()):.4g}); "
