@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -180,8 +179,11 @@ def picture(rows: Sequence[Mapping[str, Any]], width: float | None = None) -> Fi
         places = figure.subplots(*((count, 1) if width else (1, count)), squeeze=False).flat
         for axes, (metric, scale) in zip(places, panels, strict=True):
             _draw_panel(axes, rows, metric, scale)
-        if figure.axes[0].get_legend_handles_labels()[0]:  # there may be no student
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        if handles and width:
             figure.axes[0].legend(fontsize="small")
+        elif handles:  # there may be no student
+            figure.legend(handles, labels, loc="outside right upper", fontsize="small")
     return figure
 
 
@@ -195,23 +197,31 @@ def _draw_panel(axes: Any, rows: Sequence[Mapping[str, Any]], metric: str, scale
         if row["kind"] in {"student", "control"} or (row["system"] in _ENDS and row["system"] not in constant)
     ]
     values = list(dict.fromkeys(row["swept"].get(first, "") for row in drawn))
-    lines: dict[str, dict[str, Any]] = {}
+    lines: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in drawn:
         others = [
             f"{key.split('.')[-1]} {row['swept'][key]}"
             for key in settings
             if key != first and key in row["swept"]
         ]
-        line = lines.setdefault(", ".join([row["system"], *others]), {})
-        if row[metric] is not None:
-            line[row["swept"].get(first, "")] = row[metric]
-    colours = cycle(STUDENTS)
-    for label, points in lines.items():
-        colour = _ENDS.get(label.split(",")[0]) or next(colours)
-        places = [values.index(value) for value in points]
-        heights = [scale * point["value"] for point in points.values()]
-        errors = [scale * (point["spread"] or 0.0) for point in points.values()]
-        axes.errorbar(places, heights, errors, marker="o", capsize=3, label=label, color=LIGHT[colour])
+        lines.setdefault((row["system"], ", ".join(others)), []).append(row)
+    # Of a lone student a colour tells the settings, and its controls are the broken lines of the same colour.
+    alone = len({row["system"] for row in drawn if row["kind"] == "student"}) == 1
+    colours: dict[Any, str] = {}
+    for (system, others), line in lines.items():
+        hue = others if alone else (system, others)
+        colour = _ENDS.get(system) or colours.setdefault(hue, STUDENTS[len(colours) % len(STUDENTS)])
+        points = {row["swept"].get(first, ""): row[metric] for row in line if row[metric] is not None}
+        axes.errorbar(
+            [values.index(value) for value in points],
+            [scale * point["value"] for point in points.values()],
+            [scale * (point["spread"] or 0.0) for point in points.values()],
+            marker="" if line[0]["kind"] == "control" else "o",
+            linestyle="--" if line[0]["kind"] == "control" else "-",
+            capsize=3,
+            label=", ".join(filter(None, (system, others))),
+            color=LIGHT[colour],
+        )
     for name, height in constant.items():
         axes.axhline(scale * height, color=LIGHT[_ENDS[name]], linestyle=":", label=name)
     axes.set_xticks(range(len(values)), values)
