@@ -201,3 +201,23 @@ def test_an_ensemble_is_a_line_where_it_changes_and_a_level_where_not(tmp_path: 
         assert list(heights) == pytest.approx([50.0, 60.0])
     else:
         assert lines["ensemble"].get_linestyle() == ":"
+
+
+def test_a_control_is_the_broken_line_of_its_students_colour(tmp_path: Path) -> None:
+    runs = []
+    for units in ("30", "800"):
+        for temperature in ("1", "20"):
+            work = tmp_path / f"{units}-{temperature}"
+            rows = [frames_row("hard", "control", 0.4), frames_row("soft", "student", 0.5)]
+            write_run(work, rows, {})
+            runs.append(({"models.small.hidden_units": units, "x.temperature": temperature}, work))
+    lines = {
+        line.get_label(): line.lines[0]
+        for line in picture(collect(runs)).axes[0].get_legend_handles_labels()[0]
+    }
+    assert set(lines) == {f"{name}, hidden_units {units}" for name in ("hard", "soft") for units in (30, 800)}
+    for units in (30, 800):
+        hard, soft = (lines[f"{name}, hidden_units {units}"] for name in ("hard", "soft"))
+        assert hard.get_color() == soft.get_color()
+        assert (hard.get_linestyle(), soft.get_linestyle()) == ("--", "-")
+    assert lines["soft, hidden_units 30"].get_color() != lines["soft, hidden_units 800"].get_color()
