@@ -199,12 +199,9 @@ def _draw_panel(axes: Any, rows: Sequence[Mapping[str, Any]], metric: str, scale
     values = list(dict.fromkeys(row["swept"].get(first, "") for row in drawn))
     lines: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in drawn:
-        others = [
-            f"{key.split('.')[-1]} {row['swept'][key]}"
-            for key in settings
-            if key != first and key in row["swept"]
-        ]
-        lines.setdefault((row["system"], ", ".join(others)), []).append(row)
+        swept = {key: value for key, value in row["swept"].items() if key != first}
+        others = ", ".join(f"{key.split('.')[-1]} {swept[key]}" for key in settings if key in swept)
+        lines.setdefault((row["system"], others), []).append(row)
     # Of a lone student a colour tells the settings, and its controls are the broken lines of the same colour.
     alone = len({row["system"] for row in drawn if row["kind"] == "student"}) == 1
     colours: dict[Any, str] = {}
