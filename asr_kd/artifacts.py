@@ -124,6 +124,19 @@ class Artifact:
                     f"delete {self.path} and run its stage again"
                 )
 
+    def check_version(self) -> None:
+        """That this version of the program would make the same of the same settings and inputs.
+
+        Raises:
+            AsrKdError: names the artefact.
+        """
+        made_from = self.manifest["fingerprint"]
+        if made_from.get("format", FORMAT) < FORMATS.get(str(made_from.get("kind")), FORMAT):
+            raise AsrKdError(
+                f"{self.path} was made by an earlier version of the program, which made something else of "
+                "the same settings; run its stage again, or delete it if the recipe no longer has it"
+            )
+
     def __truediv__(self, name: str) -> Path:
         return self.path / name
 

@@ -89,9 +89,10 @@ def _run(config: Config, work: Path, first: Stage, last: Stage) -> None:
 
 
 def _check_earlier(stage: Stage, first: Stage, config: Config, work: Path) -> None:
-    """Refuse what an earlier stage left behind if it is damaged, or made with other settings than today's."""
+    """Refuse what an earlier stage left behind if it is damaged, or made by other settings or versions."""
     for artifact in artifacts.finished(work / stage.name):
         artifact.verify()
+        artifact.check_version()
     made_with = _recorded(work).get(stage.name)
     changed = artifacts.differences(made_with, stage_settings(config, stage.name)) if made_with else []
     if changed:

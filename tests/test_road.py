@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from asr_kd import cli
+from asr_kd import artifacts, cli
 from tests.small_mini import settings_in, work_of
 
 
@@ -67,6 +67,15 @@ def test_later_stage_refuses_what_was_made_with_other_settings(
     message = capsys.readouterr().err
     assert "train.optimiser.epochs" in message
     assert "stage=train" in message
+
+
+def test_later_stage_refuses_what_an_earlier_version_made(
+    road: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(artifacts.FORMATS, "member", 2)
+    assert cli.main(["run", *road, "stage=distill"]) == 1
+    message = capsys.readouterr().err
+    assert "member-0 was made by an earlier version" in message
 
 
 @pytest.mark.parametrize("stage", ["features", "distill"])

@@ -208,14 +208,22 @@ def test_a_control_is_the_broken_line_of_its_students_colour(tmp_path: Path) -> 
     for units in ("30", "800"):
         for temperature in ("1", "20"):
             work = tmp_path / f"{units}-{temperature}"
-            rows = [frames_row("hard", "control", 0.4), frames_row("soft", "student", 0.5)]
+            rows = [
+                frames_row("ensemble", "ensemble", 0.6 + int(units) / 10_000),
+                frames_row("hard", "control", 0.4),
+                frames_row("harder", "control", 0.3),
+                frames_row("soft", "student", 0.5),
+            ]
             write_run(work, rows, {})
             runs.append(({"models.small.hidden_units": units, "x.temperature": temperature}, work))
     lines = {
         line.get_label(): line.lines[0]
         for line in picture(collect(runs)).axes[0].get_legend_handles_labels()[0]
     }
-    assert set(lines) == {f"{name}, hidden_units {units}" for name in ("hard", "soft") for units in (30, 800)}
+    names = ("ensemble", "hard", "harder", "soft")
+    assert set(lines) == {f"{name}, hidden_units {units}" for name in names for units in (30, 800)}
+    drawn = [(line.get_color(), line.get_linestyle(), line.get_marker()) for line in lines.values()]
+    assert len(set(drawn)) == len(lines)  # each can be told from the others
     for units in (30, 800):
         hard, soft = (lines[f"{name}, hidden_units {units}"] for name in ("hard", "soft"))
         assert hard.get_color() == soft.get_color()

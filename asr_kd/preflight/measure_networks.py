@@ -174,6 +174,7 @@ def measure_store(stored: Stored) -> Found:
     index = FrameIndex.from_lengths(["one"], ["one"], [_SCORED_FRAMES])
     with TemporaryDirectory() as folder:
         store = SoftTargets.create(Path(folder), index, settings, {}, shape)
-        store.write("one", members)
-        seconds = repeat(lambda: store.write("one", members), stored.seconds)
+        weights = [1 / stored.teachers] * stored.teachers if stored.average == "log-linear" else None
+        store.write("one", members, weights)
+        seconds = repeat(lambda: store.write("one", members, weights), stored.seconds)
     return {STORE: Measured(seconds / _SCORED_FRAMES), TAIL: Measured(fitted / _SHAPE_FRAMES)}

@@ -215,7 +215,8 @@ def _markdown(rows: Sequence[Mapping[str, Any]]) -> str:
         "single member (with one teacher: to the first control), on test, with its 95 % interval by speaker; "
         "runs that differ in their seed alone are one row, mean and standard deviation. At tuned T: cross "
         "entropy of the posteriors softened by the temperature that is best on dev. Gap closed: from the "
-        "baseline to the teacher, where that gain is above 0 in its whole interval.",
+        "baseline to the ensemble (with one teacher: to that), whoever a student learnt from, where that "
+        "gain is above 0 in its whole interval.",
         "",
         header,
         "|---|" + "--:|" * (header.count("|") - 2),

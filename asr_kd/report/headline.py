@@ -10,7 +10,9 @@ SMALL_P = 0.001
 
 
 def answer(report: Mapping[str, Any]) -> list[str]:
-    """Whether the first student that learnt from soft targets lost anything, in words and in frames.
+    """Whether the first student that learnt from the ensemble lost anything, in words and in frames.
+
+    Where all students have other teachers it is the first of them.
 
     Args:
         report: the content of ``report.json`` so far.
@@ -18,7 +20,9 @@ def answer(report: Mapping[str, Any]) -> list[str]:
     students = taught_students(report)
     if not students:
         return []
-    name = students[0]["name"]
+    settings = report["provenance"]["settings"]["distill"]["students"]
+    of_all = (student for student in students if settings[student["name"]]["teachers"] == "ensemble")
+    name = next(of_all, students[0])["name"]
     pair = _pair_of(name, report)
     words = _words_lost(pair) if pair else "Words: one utterance cannot tell."
     frames = _frames_lost(report["gap_closed"].get(name, {}))

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -202,19 +203,22 @@ def _draw_panel(axes: Any, rows: Sequence[Mapping[str, Any]], metric: str, scale
         swept = {key: value for key, value in row["swept"].items() if key != first}
         others = ", ".join(f"{key.split('.')[-1]} {swept[key]}" for key in settings if key in swept)
         lines.setdefault((row["system"], others), []).append(row)
-    # Of a lone student a colour tells the settings, and its controls are the broken lines of the same colour.
+    # Of a lone student a colour tells the settings, and its controls are broken lines of the same colour.
     alone = len({row["system"] for row in drawn if row["kind"] == "student"}) == 1
+    controls = dict.fromkeys(row["system"] for row in drawn if row["kind"] == "control")
+    broken = dict(zip(controls, cycle(("--", "-.", (0, (1, 1)))), strict=False))
     colours: dict[Any, str] = {}
     for (system, others), line in lines.items():
         hue = others if alone else (system, others)
-        colour = _ENDS.get(system) or colours.setdefault(hue, STUDENTS[len(colours) % len(STUDENTS)])
+        own = None if others else _ENDS.get(system)
+        colour = own or colours.setdefault(hue, STUDENTS[len(colours) % len(STUDENTS)])
         points = {row["swept"].get(first, ""): row[metric] for row in line if row[metric] is not None}
         axes.errorbar(
             [values.index(value) for value in points],
             [scale * point["value"] for point in points.values()],
             [scale * (point["spread"] or 0.0) for point in points.values()],
-            marker="" if line[0]["kind"] == "control" else "o",
-            linestyle="--" if line[0]["kind"] == "control" else "-",
+            marker="" if system in broken else "s" if system in _ENDS else "o",
+            linestyle=broken.get(system, "-"),
             capsize=3,
             label=", ".join(filter(None, (system, others))),
             color=LIGHT[colour],

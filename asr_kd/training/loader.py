@@ -243,11 +243,7 @@ class Loader:
 
     def _chunks_with(self, drawn: np.ndarray, places: np.ndarray) -> np.ndarray:
         """The places of the chunks of a shard that have a drawn frame."""
-        lengths, chunk = self._lengths[places], self.context.chunk_frames
-        chunks = -(-lengths // chunk)
-        owner = np.repeat(np.arange(len(places)), lengths)
-        within = np.arange(len(drawn)) - (np.cumsum(lengths) - lengths)[owner]
-        return np.unique(((np.cumsum(chunks) - chunks)[owner] + within // chunk)[drawn])
+        return np.unique(chunk_numbers(self._lengths[places], self.context.chunk_frames)[drawn])
 
     def _shards(self, epoch: int) -> list[np.ndarray]:
         """Places of the utterances of each shard."""
@@ -287,6 +283,15 @@ class Loader:
     def _load(self, places: np.ndarray) -> Shard:
         utterances = [self.data.utterances[place] for place in places]
         return Shard(self.data, utterances, self.context, self.dtype, self.device.type == "cuda")
+
+
+def chunk_numbers(lengths: np.ndarray, chunk_frames: int) -> np.ndarray:
+    """The chunk that each frame of utterances of some `lengths` is computed in, end to end ``(frames,)``."""
+    chunks = -(-lengths // chunk_frames)
+    first = np.repeat(np.cumsum(chunks) - chunks, lengths)
+    within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    found: np.ndarray = first + within // chunk_frames
+    return found
 
 
 def _gather(target: Frames, utterances: Sequence[str], frames: int, pinned: bool) -> Tensor:

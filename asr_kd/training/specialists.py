@@ -21,11 +21,12 @@ from asr_kd.specialists.network import specialist_from
 from asr_kd.specialists.sets import Specialty
 from asr_kd.training.data import FrameData, PerFrame
 from asr_kd.training.jobs import DataSize, TrainsModel, carry_out, training_cost
+from asr_kd.training.loader import chunk_numbers
 from asr_kd.training.loop import Trainer
 from asr_kd.training.objectives import SpecialistObjective
 from asr_kd.training.processes import Group
 
-# Of a set in dev; cross entropy of fewer chooses an epoch by chance.
+# Of set and rest in dev; cross entropy of fewer chooses an epoch by chance.
 _FEWEST_DEV_FRAMES = 100
 
 
@@ -89,13 +90,15 @@ def train_specialist(job: SpecialistJob, group: Group) -> None:
     objective = SpecialistObjective(
         job.classes, job.senones, job.soft_rest, job.optimiser.label_smoothing, shift
     )
-    chunks = chunk_numbers(groups.lengths(), model.chunk_frames)
+    # Where each frame is a chunk of its own they need not be told apart.
+    chunks = chunk_numbers(groups.lengths(), model.chunk_frames) if model.chunk_frames > 1 else None
     draw = partial(draw_halves, flat_labels(groups), len(job.classes), job.share, chunks)
     own_dev, dev_counts = relabel(dev, job.classes, job.senones)
     of_set = int(dev_counts[list(job.classes)].sum())
-    chooses = min(of_set, int(dev_counts.sum()) - of_set) >= _FEWEST_DEV_FRAMES
-    if not chooses:
-        say(f"{job.name}: {of_set} frames of its set in dev, too few to choose an epoch; the last is kept")
+    fewest = min(of_set, int(dev_counts.sum()) - of_set)
+    if fewest < _FEWEST_DEV_FRAMES:
+        half = "of its set" if fewest == of_set else "of the rest"
+        say(f"{job.name}: {fewest} frames {half} in dev, too few to choose an epoch; the last is kept")
     with group.create(job.path, job.made_from) as folder:
         Trainer(
             model,
@@ -107,7 +110,7 @@ def train_specialist(job: SpecialistJob, group: Group) -> None:
             group.device(torch.device(job.device)),
             folder,
             job.name,
-            early_stopping=chooses,
+            early_stopping=fewest >= _FEWEST_DEV_FRAMES,
             group=group,
         ).run()
         if group.leads:
@@ -142,17 +145,6 @@ def flat_labels(data: FrameData) -> np.ndarray:
     return np.concatenate([data.targets["labels"].of(one) for one in data.utterances])
 
 
-def chunk_numbers(lengths: np.ndarray, chunk_frames: int) -> np.ndarray | None:
-    """The chunk that each frame of utterances of some `lengths` is computed in; None: each by itself."""
-    if chunk_frames == 1:
-        return None
-    chunks = -(-lengths // chunk_frames)
-    first = np.repeat(np.cumsum(chunks) - chunks, lengths)
-    within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    found: np.ndarray = first + within // chunk_frames
-    return found
-
-
 def draw_halves(
     labels: np.ndarray, dustbin: int, share: float, chunks: np.ndarray | None, seed: int, epoch: int
 ) -> np.ndarray:
@@ -162,8 +154,9 @@ def draw_halves(
         labels: of `relabel`, ``(frames,)``.
         dustbin: the label of the rest.
         share: of all labelled frames that are drawn at most.
-        chunks: of `chunk_numbers`. A chunk costs the same for one frame as for all: that share of them is
-            drawn, those with frames of the set first, and halves among their frames.
+        chunks: of `chunk_numbers`. A chunk costs the same for one frame as for all: the set is then drawn in
+            half of that share of the chunks, the rest in as many, so that neither is drawn near the other
+            more often than it stands there.
         seed: of the training.
         epoch: from 0.
 
@@ -171,28 +164,26 @@ def draw_halves(
         Mask ``(frames,)``.
     """
     random = generator(seed, "halves", epoch)
-    of_set = (labels >= 0) & (labels < dustbin)
-    if chunks is not None:
-        labels = np.where(_some_chunks(chunks, of_set, share, random), labels, -1)
-    own, rest = np.flatnonzero((labels >= 0) & (labels < dustbin)), np.flatnonzero(labels == dustbin)
-    most = len(own) + len(rest) if chunks is not None else int(share * (len(own) + len(rest)))
-    half = max(1, min(len(own), len(rest), most // 2))
+    halves = [np.flatnonzero((labels >= 0) & (labels < dustbin)), np.flatnonzero(labels == dustbin)]
+    if chunks is None:
+        most = int(share * sum(map(len, halves)) / 2)
+    else:
+        most = int(share * (chunks[-1] + 1) / 2)
+        halves = [_in_some_chunks(frames, chunks, max(1, most), random) for frames in halves]
+        most = len(labels)
+    half = max(1, min(most, *map(len, halves)))
     drawn = np.zeros(len(labels), bool)
-    for frames in (own, rest):
+    for frames in halves:
         drawn[random.choice(frames, half, replace=False)] = True
     return drawn
 
 
-def _some_chunks(
-    chunks: np.ndarray, of_set: np.ndarray, share: float, random: np.random.Generator
+def _in_some_chunks(
+    frames: np.ndarray, chunks: np.ndarray, most: int, random: np.random.Generator
 ) -> np.ndarray:
-    """Mask ``(frames,)``: a share of the chunks, those with a frame of the set before others, at random."""
-    count = int(chunks[-1]) + 1
-    without = np.bincount(chunks, of_set, minlength=count) == 0
-    order = np.lexsort((random.random(count), without))
-    chosen = np.zeros(count, bool)
-    chosen[order[: max(1, int(share * count))]] = True
-    found: np.ndarray = chosen[chunks]
+    """Of the places of some frames, those in `most` of the chunks that have any, drawn at random."""
+    drawn = random.permutation(np.unique(chunks[frames]))[:most]
+    found: np.ndarray = frames[np.isin(chunks[frames], drawn)]
     return found
 
 

@@ -38,13 +38,18 @@ def make_report(
     pairs: list[dict[str, Any]],
     *,
     ensemble: bool = True,
+    teachers: str = "ensemble",
 ) -> dict[str, Any]:
     systems: list[dict[str, Any]] = [{"name": "ensemble", "kind": "ensemble", "parameters": 500}] * ensemble
     systems += [
         {"name": name, "kind": "student", "parameters": 100, "metrics": {"test": {"wer": 0.05}}}
         for name in gaps
     ]
-    students = {name: {"soft_weight": float(name != "control")} for name in gaps}
+    taught_by = {"student": teachers}
+    students = {
+        name: {"soft_weight": float(name != "control"), "teachers": taught_by.get(name, "other")}
+        for name in gaps
+    }
     return {
         "systems": systems,
         "gap_closed": gaps,
@@ -249,3 +254,13 @@ def test_speed_is_that_of_the_whole_way_from_audio_to_words(seconds: float, said
     for system, total in zip(report["systems"], (0.03, seconds), strict=True):
         system["rtf"] = {"total": total}
     assert sentences(report)[0].endswith(f"it has 20 % of the ensemble's parameters and {said}.")
+
+
+@pytest.mark.parametrize(("teachers", "asked"), [("ensemble", "student"), ("specialists", "alone")])
+def test_the_answer_is_about_a_student_of_the_ensemble(teachers: str, asked: str) -> None:
+    """Others, here the one before it, keep of its gain what is no matter of theirs."""
+    gaps = {"alone": gap(0.6, 0.5, 0.7), "student": gap(0.85, 0.8, 0.9)}
+    pairs = [pair("ensemble", value, 0.01, name) for name, value in (("alone", 0.03), ("student", 0.02))]
+    words, frames = answer(make_report(gaps, [], pairs, teachers=teachers))
+    assert {"student": "1.0 to 3.0", "alone": "2.0 to 4.0"}[asked] in words
+    assert {"student": "10 to 20 %", "alone": "30 to 50 %"}[asked] in frames

@@ -1,3 +1,4 @@
+import json
 import math
 import os
 from dataclasses import replace
@@ -14,21 +15,24 @@ from asr_kd.distillation.soft_targets import log_probabilities, quantise
 from asr_kd.errors import AsrKdError
 from asr_kd.launching.local import LocalLauncher
 from asr_kd.models import build
+from asr_kd.models.inference import log_posteriors
 from asr_kd.models.storage import load_model, save_model
 from asr_kd.specialists.sets import Specialty
 from asr_kd.training import objectives
 from asr_kd.training.data import FrameData
 from asr_kd.training.jobs import run_missing
-from asr_kd.training.loader import Context, Loader
+from asr_kd.training.loader import Context, Loader, chunk_numbers
+from asr_kd.training.metrics import evaluate
 from asr_kd.training.objectives import SpecialistObjective
+from asr_kd.training.processes import ALONE
 from asr_kd.training.specialists import (
     SpecialistJob,
     balanced,
-    chunk_numbers,
     draw_halves,
     dustbin_shift,
     flat_labels,
     relabel,
+    train_specialist,
 )
 from tests.training.toy import DIMS, SENONES, SMALL_DNN, toy_data
 
@@ -40,8 +44,12 @@ def open_toy() -> tuple[FrameData, FrameData]:
     return toy_data(utterances=20, failed=1), toy_data(utterances=6, seed=1)
 
 
-def open_long_toy() -> tuple[FrameData, FrameData]:
-    return open_toy()[0], toy_data(utterances=60, seed=1)
+def open_contrary(utterances: int) -> tuple[FrameData, FrameData]:
+    """With a dev part that calls the two classes of the set by each other's name."""
+    dev = toy_data(utterances=utterances, seed=1)
+    labels = dev.targets["labels"]
+    other = np.select([labels.array == one for one in CLASSES], CLASSES[::-1], labels.array)
+    return open_toy()[0], replace(dev, targets={"labels": replace(labels, array=other.astype(np.int32))})
 
 
 def die() -> tuple[FrameData, FrameData]:
@@ -163,18 +171,37 @@ def test_what_training_asks_for_is_unbiased_at_use(soft_rest: float, true: float
     assert float(found) == pytest.approx(true, rel=2e-3)
 
 
-def test_chunks_with_the_set_come_first_and_no_more_than_their_share() -> None:
-    lengths = np.array([70, 5, 64])
-    chunks = chunk_numbers(lengths, 32)
-    assert chunks is not None and chunk_numbers(lengths, 1) is None
+def test_halves_are_drawn_in_no_more_than_their_share_of_chunks() -> None:
+    chunks = chunk_numbers(np.array([70, 5, 64]), 32)
     assert np.bincount(chunks).tolist() == [32, 32, 6, 5, 32, 32]
     labels = np.full(139, 1)
     labels[[3, 40, 41, 80]] = 0
-    drawn = draw_halves(labels, 1, 0.5, chunks, 0, 0)
-    assert set(chunks[drawn].tolist()) <= {0, 1, 4}  # half of six: those with frames of the set
-    assert (labels[drawn] == 0).sum() == (labels[drawn] == 1).sum() == 4
-    some = draw_halves(labels, 1, 0.34, chunks, 0, 0)
-    assert len(set(chunks[some].tolist())) <= 2 and some.any()
+    drawn = draw_halves(labels, 1, 1.0, chunks, 0, 0)
+    assert (labels[drawn] == 0).sum() == (labels[drawn] == 1).sum() == 4  # the set is in three chunks of six
+    for epoch in range(20):
+        some = draw_halves(labels, 1, 0.34, chunks, 0, epoch)
+        assert len(set(chunks[some].tolist())) <= 2
+        assert (labels[some] == 0).sum() == (labels[some] == 1).sum() > 0
+
+
+def test_the_rest_is_not_drawn_near_the_set() -> None:
+    """Its odds at use are those of all frames of the rest: of every second chunk here."""
+    chunks = chunk_numbers(np.array([6400]), 32)
+    labels = np.full(6400, 1)
+    labels[(chunks % 2 == 0) & (np.arange(6400) % 32 < 4)] = 0
+    rest_near = ((chunks % 2 == 0) & (labels == 1)).sum() / (labels == 1).sum()
+    near = [
+        (chunks[draw_halves(labels, 1, 0.3, chunks, 0, epoch) & (labels == 1)] % 2 == 0).mean()
+        for epoch in range(50)
+    ]
+    assert np.mean(near) == pytest.approx(rest_near, abs=0.03)
+
+
+def test_chunks_of_the_set_alone_do_not_crowd_out_the_rest() -> None:
+    chunks = chunk_numbers(np.array([32 * 12]), 32)
+    labels = np.where(chunks < 10, 0, 1)
+    drawn = draw_halves(labels, 1, 0.2, chunks, 0, 0)
+    assert (labels[drawn] == 0).sum() == (labels[drawn] == 1).sum() == 32
 
 
 def test_dev_is_balanced_as_training_is() -> None:
@@ -240,14 +267,24 @@ def test_one_that_fails_leaves_the_others_alone_and_is_trained_alone(
     assert artifacts.Artifact(tmp_path / "specialist-0").digest == before
 
 
+@pytest.mark.parametrize("enough", [False, True])
 def test_an_epoch_is_not_chosen_by_a_handful_of_frames(
-    tmp_path: Path, generalist: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, generalist: Path, capsys: pytest.CaptureFixture[str], enough: bool
 ) -> None:
-    run_specialists([job(tmp_path, 0, generalist)], 1)
-    assert "too few to choose an epoch" in capfd.readouterr().out
-    enough = replace(job(tmp_path, 1, generalist), open_data=open_long_toy)
-    run_specialists([enough], 1)
-    assert "too few" not in capfd.readouterr().out
+    opened = partial(open_contrary, 60 if enough else 6)
+    one = replace(
+        job(tmp_path, 0, generalist),
+        open_data=opened,
+        optimiser=replace(OPTIMISER, epochs=4, peak_learning_rate=0.05),
+    )
+    train_specialist(one, ALONE)
+    assert ("too few to choose an epoch" in capsys.readouterr().out) is not enough
+    log = (one.path / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    found = [json.loads(line)["dev_cross_entropy"] for line in log]
+    assert min(found) < found[-1]
+    dev = balanced(relabel(opened()[1], CLASSES, SENONES)[0], len(CLASSES), one.seed)
+    kept = evaluate(partial(log_posteriors, load_model(one.path)), dev).cross_entropy
+    assert kept == pytest.approx(min(found) if enough else found[-1], rel=0.01)  # bf16
 
 
 def test_a_process_that_dies_leaves_the_others_alone(tmp_path: Path, generalist: Path) -> None:
