@@ -21,8 +21,8 @@ def answer(report: Mapping[str, Any]) -> list[str]:
     if not students:
         return []
     settings = report["provenance"]["settings"]["distill"]["students"]
-    of_all = (student for student in students if settings[student["name"]]["teachers"] == "ensemble")
-    name = next(of_all, students[0])["name"]
+    of_ensemble = (student for student in students if settings[student["name"]]["teachers"] == "ensemble")
+    name = next(of_ensemble, students[0])["name"]
     pair = _pair_of(name, report)
     words = _words_lost(pair) if pair else "Words: one utterance cannot tell."
     frames = _frames_lost(report["gap_closed"].get(name, {}))

@@ -165,12 +165,11 @@ def draw_halves(
     """
     random = generator(seed, "halves", epoch)
     halves = [np.flatnonzero((labels >= 0) & (labels < dustbin)), np.flatnonzero(labels == dustbin)]
-    if chunks is None:
-        most = int(share * sum(map(len, halves)) / 2)
-    else:
-        most = int(share * (chunks[-1] + 1) / 2)
-        halves = [_in_some_chunks(frames, chunks, max(1, most), random) for frames in halves]
-        most = len(labels)
+    most = int(share * sum(map(len, halves)) / 2)
+    if chunks is not None:
+        budget = max(1, int(share * (chunks[-1] + 1) / 2))
+        halves = [_in_some_chunks(frames, chunks, budget, random) for frames in halves]
+        most = len(labels)  # in these chunks more frames cost no more
     half = max(1, min(most, *map(len, halves)))
     drawn = np.zeros(len(labels), bool)
     for frames in halves:

@@ -16,7 +16,7 @@ from asr_kd.models import build
 from asr_kd.preflight import gpus, scale
 from asr_kd.preflight.calibration import UNMEASURED
 from asr_kd.preflight.cluster import Cluster, clusters
-from asr_kd.preflight.measure_networks import TAIL, Network, Stored, Training
+from asr_kd.preflight.measure_networks import TAIL, Network, Stored, Training, measure_store
 from asr_kd.preflight.measure_speech import FEATURES, SEARCH
 from asr_kd.preflight.plan import Need
 from asr_kd.preflight.sizes import PartSize, Sizes
@@ -60,6 +60,12 @@ def test_a_frame_takes_its_operations_and_its_bytes() -> None:
     assert gpus.scored(NETWORK, FAST) < gpus.learnt(TRAINING, FAST, 1)
     one, ten = (Stored("arithmetic", 20, (2.0,), 30, "after", 0, count, 1.0) for count in (1, 10))
     assert 1 < gpus.stored(ten, FAST) / gpus.stored(one, FAST) < 10
+
+
+@pytest.mark.parametrize(("average", "teachers"), [("arithmetic", 2), ("log-linear", 2), ("log-linear", 1)])
+def test_stores_of_all_averages_are_measured(average: str, teachers: int) -> None:
+    found = measure_store(Stored(average, 4, (2.0,), 10, "after", 2, teachers, 0.01))
+    assert all(one.seconds > 0 for one in found.values())
 
 
 def test_only_what_is_learnt_from_grows() -> None:

@@ -4,6 +4,7 @@ import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,10 +19,11 @@ from asr_kd.models import build
 from asr_kd.models.inference import log_posteriors
 from asr_kd.models.storage import load_model, save_model
 from asr_kd.specialists.sets import Specialty
-from asr_kd.training import objectives
+from asr_kd.training import objectives, specialists
 from asr_kd.training.data import FrameData
 from asr_kd.training.jobs import run_missing
 from asr_kd.training.loader import Context, Loader, chunk_numbers
+from asr_kd.training.loop import Trainer
 from asr_kd.training.metrics import evaluate
 from asr_kd.training.objectives import SpecialistObjective
 from asr_kd.training.processes import ALONE
@@ -285,6 +287,21 @@ def test_an_epoch_is_not_chosen_by_a_handful_of_frames(
     dev = balanced(relabel(opened()[1], CLASSES, SENONES)[0], len(CLASSES), one.seed)
     kept = evaluate(partial(log_posteriors, load_model(one.path)), dev).cross_entropy
     assert kept == pytest.approx(min(found) if enough else found[-1], rel=0.01)  # bf16
+
+
+def test_training_asks_for_the_odds_that_use_takes_back(
+    tmp_path: Path, generalist: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[SpecialistObjective] = []
+
+    def trainer(model: Any, objective: SpecialistObjective, *others: Any, **named: Any) -> Trainer:
+        asked.append(objective)
+        return Trainer(model, objective, *others, **named)
+
+    monkeypatch.setattr(specialists, "Trainer", trainer)
+    train_specialist(job(tmp_path, 0, generalist), ALONE)
+    (objective,) = asked
+    assert objective.dustbin_shift == Specialty.read(tmp_path / "specialist-0").dustbin_shift != 0.0
 
 
 def test_a_process_that_dies_leaves_the_others_alone(tmp_path: Path, generalist: Path) -> None:
