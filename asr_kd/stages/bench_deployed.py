@@ -237,12 +237,13 @@ def _pareto(config: Config, work: Path, lm: str, rows: Sequence[dict[str, Any]])
     speeds = {row["system"]: row for row in rows if row["threads"] == config.bench.threads}
     torch_bench = work / "bench" / "bench.json"
     in_torch = json.loads(torch_bench.read_text(encoding="utf-8"))["systems"] if torch_bench.is_file() else []
-    torch_speeds = {row["system"]: row["rtf"]["total"]["median"] for row in in_torch}
+    torch_speeds = {row["system"]: row["rtf"] for row in in_torch}
     points = []
     for system in _in_table(config, work):
         metrics_file = work / "decode" / lm / system.name / "metrics.json"
         known = json.loads(metrics_file.read_text(encoding="utf-8"))
         test, deployed = known["parts"]["test"], speeds.get(system.name)
+        in_recipe = torch_speeds.get(system.name)
         points.append(
             {
                 "system": system.name,
@@ -255,7 +256,8 @@ def _pareto(config: Config, work: Path, lm: str, rows: Sequence[dict[str, Any]])
                 "cross_entropy": test["cross_entropy"],
                 "deployed_rtf": deployed["rtf"]["total"]["median"] if deployed else None,
                 "deployed_wer": deployed["wer"] if deployed else None,
-                "torch_rtf": torch_speeds.get(system.name),
+                "torch_rtf": in_recipe["total"]["median"] if in_recipe else None,
+                "acoustic_rtf": in_recipe["acoustic"]["median"] if in_recipe else None,
             }
         )
     return points

@@ -105,6 +105,7 @@ def test_table_and_picture_show_every_system(tmp_path: Path) -> None:
         "words": 773,
         "cross_entropy": None,
         "torch_rtf": 0.01,
+        "acoustic_rtf": 0.002,
         "deployed_rtf": None,
         "deployed_wer": None,
     }
@@ -118,7 +119,7 @@ def test_table_and_picture_show_every_system(tmp_path: Path) -> None:
     text = render_pareto(content)
     # Of unequal parts of test.
     assert "| WER %, 773 words |" in text and "| WER % as shipped, 352 words |" in text
-    assert "| pupil | 1,000 | 4,000 | - | - | 5.00 | 0.0100 | - | - |" in text
+    assert "| pupil | 1,000 | 4,000 | - | - | 5.00 | 0.0020 | 0.0100 | - | - |" in text
     assert "| tiny | 1 | 6.00 | 0.0100 (0.0100 - 0.0100) | 100 | 0.0050 | 0.0040 | 100 / 100 / 100 |" in text
     draw_pareto(tmp_path / "pareto.png", points)
     assert (tmp_path / "pareto.png").stat().st_size > 1000
