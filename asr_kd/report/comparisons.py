@@ -1,11 +1,13 @@
 """Who is better than whom, for ``report.json``: against the mean single network, and system by system."""
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from asr_kd.config import Config, StudentConfig
 from asr_kd.report.rates import interval_json
 from asr_kd.report.results import Decoded, Results
 from asr_kd.seeding import generator
@@ -17,51 +19,121 @@ PART = "test"
 MEAN_SINGLE = "mean_single"
 
 
-def comparisons(seed: int, results: Results) -> dict[str, list[dict[str, Any]]]:
+@dataclass(frozen=True)
+class Side:
+    """One side of a comparison.
+
+    Attributes:
+        name: of a system, or what the mean of several is called.
+        systems: whose mean it is.
+    """
+
+    name: str
+    systems: tuple[Decoded, ...]
+
+    @classmethod
+    def of(cls, system: Decoded) -> "Side":
+        """A system alone."""
+        return cls(system.system.name, (system,))
+
+    @property
+    def lone(self) -> Decoded | None:
+        """The system, where it is one by itself."""
+        (first, *others) = self.systems
+        return first if not others and self.name == first.system.name else None
+
+    @property
+    def errors(self) -> np.ndarray:
+        """``(utterances,)`` int64, the sum over the systems."""
+        total: np.ndarray = np.sum([one.errors(PART) for one in self.systems], axis=0)
+        return total
+
+    def mean(self, errors: np.ndarray) -> int | float:
+        """Of `errors`, in all; a whole number where there is but one system."""
+        total, count = int(errors.sum()), len(self.systems)
+        return total if count == 1 else total / count
+
+
+def comparisons(config: Config, results: Results) -> dict[str, list[dict[str, Any]]]:
     """Compare on test; all lists are empty where test is but one utterance.
 
     Returns:
         ``comparisons``: ensemble, specialists and students against the mean single network. ``pairs``:
         specialists and students against the ensemble. ``compressed``: what was made of students against the
-        ensemble, where there is none against the mean single network. ``against_generalist``: specialists
-        and students against the one member that the specialists come from. ``against_gmm``: the mean single
-        network, every member, ensemble, specialists and students against the GMM. The p values of the first
-        two are corrected for being one family of tests, those of each of the others for being another.
+        ensemble, where there is none against the mean single network. ``against_controls``: see
+        `against_controls`. ``against_generalist``: specialists and students against the one member that the
+        specialists come from. ``against_gmm``: the mean single network, every member, ensemble, specialists
+        and students against the GMM. The p values of the first two are corrected for being one family of
+        tests, those of each of the others for being another.
     """
-    ensemble = next(iter(results.of_kind("ensemble")), None)
-    gmm = next(iter(results.of_kind("gmm")), None)
-    taught = results.of_kind("ensemble", "specialists", "student")
-    against_mean = _statistics(seed, results, [(entry, None) for entry in taught])
-    learnt = results.of_kind("specialists", "student")
-    pairs = _statistics(seed, results, [(entry, ensemble) for entry in learnt] if ensemble else [])
-    generalist = _generalist(results)
-    against_generalist = _statistics(
-        seed, results, [(entry, generalist) for entry in learnt] if generalist else []
-    )
-    compressed = _statistics(
-        seed, results, [(entry, ensemble) for entry in results.of_kind("pruned", "int8")]
-    )
-    networks = [None, *results.of_kind("member"), *taught] if gmm else []
-    against_gmm = _statistics(seed, results, [(entry, gmm) for entry in networks])
-    for family in ([*against_mean, *pairs], compressed, against_generalist, against_gmm):
+
+    def sides(*kinds: str) -> list[Side]:
+        return [Side.of(entry) for entry in results.of_kind(*kinds)]
+
+    def against(baseline: Side | None, systems: list[Side]) -> list[tuple[Side, Side]]:
+        return [(system, baseline) for system in systems] if baseline else []
+
+    mean = Side(MEAN_SINGLE, tuple(results.of_kind("member")))
+    ensemble, gmm = (next(iter(sides(kind)), None) for kind in ("ensemble", "gmm"))
+    taught, learnt = sides("ensemble", "specialists", "student"), sides("specialists", "student")
+    wanted = {
+        "comparisons": against(mean, taught),
+        "pairs": against(ensemble, learnt),
+        "compressed": against(ensemble or mean, sides("pruned", "int8")),
+        "against_controls": against_controls(config.distill.students, results),
+        "against_generalist": against(_generalist(results), learnt),
+        "against_gmm": against(gmm, [mean, *sides("member"), *taught]),
+    }
+    found = {name: _statistics(config.seed, results, pairs) for name, pairs in wanted.items()}
+    one_family = ("comparisons", "pairs")
+    families = [[entry for name in one_family for entry in found[name]]]
+    families += [entries for name, entries in found.items() if name not in one_family]
+    for family in families:
         tests = [entry["mapsswe"] for entry in family if "mapsswe" in entry]
         for kind in (family, tests):
             for entry, adjusted in zip(kind, holm([entry["p"] for entry in kind]), strict=True):
                 entry["p_holm"] = adjusted
-    return {
-        "comparisons": against_mean,
-        "pairs": pairs,
-        "compressed": compressed,
-        "against_generalist": against_generalist,
-        "against_gmm": against_gmm,
-    }
+    return found
 
 
-def _generalist(results: Results) -> Decoded | None:
+def against_controls(students: Mapping[str, StudentConfig], results: Results) -> list[tuple[Side, Side]]:
+    """Students beside the controls that saw the same transcribed speech: what the teacher is worth.
+
+    An ensemble of nets that saw less is a poor measure of a student that saw more. Those that differ in
+    their seed alone are one side.
+
+    Args:
+        students: the settings of students and controls.
+        results: what was decoded.
+    """
+    soft: dict[str, list[Decoded]] = {}
+    hard: dict[str, list[Decoded]] = {}
+    speech: dict[str, str] = {}
+    for entry in results.of_kind("student"):
+        settings = students[entry.system.name]
+        own, seen = asdict(settings), asdict(settings.transfer)
+        del own["seed"], seen["unlabelled"]  # labels alone teach nothing about audio without them
+        key = json.dumps(own, sort_keys=True)
+        (soft if settings.soft_weight > 0 else hard).setdefault(key, []).append(entry)
+        speech[key] = json.dumps(seen, sort_keys=True)
+    return [
+        (_runs(taught), _runs(controls))
+        for key, taught in soft.items()
+        for control, controls in hard.items()
+        if speech[key] == speech[control]
+    ]
+
+
+def _runs(systems: Sequence[Decoded]) -> Side:
+    first = systems[0].system.name
+    return Side(first if len(systems) == 1 else f"{first} ({len(systems)} seeds)", tuple(systems))
+
+
+def _generalist(results: Results) -> Side | None:
     """The member that the specialists come from; None where there are none."""
     for entry in results.of_kind("specialists"):
         name = entry.system.models[0].name
-        return next(member for member in results.of_kind("member") if member.system.name == name)
+        return next(Side.of(one) for one in results.of_kind("member") if one.system.name == name)
     return None
 
 
@@ -73,54 +145,36 @@ def report_cautions(results: Results, found: Mapping[str, list[dict[str, Any]]])
     return cautions(len(test_set.words), test_set.speaker_count, segments)
 
 
-def _statistics(
-    seed: int, results: Results, pairs: Sequence[tuple[Decoded | None, Decoded | None]]
-) -> list[dict[str, Any]]:
-    """Systems with their baselines, None for the mean single network."""
-    found = [_comparison(seed, results, entry, baseline) for entry, baseline in pairs]
+def _statistics(seed: int, results: Results, pairs: Sequence[tuple[Side, Side]]) -> list[dict[str, Any]]:
+    """Systems with their baselines."""
+    found = [_comparison(seed, results, system, baseline) for system, baseline in pairs]
     return [one for one in found if one is not None]
 
 
-def _comparison(
-    seed: int, results: Results, entry: Decoded | None, baseline: Decoded | None
-) -> dict[str, Any] | None:
+def _comparison(seed: int, results: Results, system: Side, baseline: Side) -> dict[str, Any] | None:
     """A comparison as ``docs/report_schema.md`` describes it."""
-    (name, errors, systems), (other, baseline_errors, baseline_systems) = (
-        _summed(results, one) for one in (entry, baseline)
-    )
+    errors, baseline_errors = system.errors, baseline.errors
     found = compare(
         results.test_sets[PART],
         errors,
         baseline_errors,
-        generator(seed, "report", "comparison", name, other),
-        systems,
-        baseline_systems,
-        (entry.slots(PART), baseline.slots(PART)) if entry and baseline else None,
+        generator(seed, "report", "comparison", system.name, baseline.name),
+        len(system.systems),
+        len(baseline.systems),
+        (system.lone.slots(PART), baseline.lone.slots(PART)) if system.lone and baseline.lone else None,
     )
     if found is None:
         return None
     return {
-        "system": name,
-        "baseline": other,
+        "system": system.name,
+        "baseline": baseline.name,
         "part": PART,
         "by": found.by,
-        "errors": _mean(errors, systems),
-        "baseline_errors": _mean(baseline_errors, baseline_systems),
+        "errors": system.mean(errors),
+        "baseline_errors": baseline.mean(baseline_errors),
         "words": int(results.test_sets[PART].words.sum()),
         **statistics_json(found),
     }
-
-
-def _summed(results: Results, entry: Decoded | None) -> tuple[str, np.ndarray, int]:
-    """The name of a system, its errors ``(utterances,)``, and of how many systems they are the sum."""
-    if entry is not None:
-        return entry.system.name, entry.errors(PART), 1
-    members = np.stack([results.headline[place].errors(PART) for place in results.members])
-    return MEAN_SINGLE, members.sum(axis=0), len(members)
-
-
-def _mean(errors: np.ndarray, systems: int) -> int | float:
-    return int(errors.sum()) if systems == 1 else float(errors.sum() / systems)
 
 
 def statistics_json(found: Comparison) -> dict[str, Any]:

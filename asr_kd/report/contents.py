@@ -33,7 +33,7 @@ def build(config: Config, work: Path, results: Results, phones: Sequence[str]) -
     lms = {lm: error_rates(config.seed, results, lm) for lm in results.decoded}
     headline = lms[results.lm]
     single = mean_single(results, headline)
-    compared = comparisons(config.seed, results)
+    compared = comparisons(config, results)
     content: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "recipe": config.recipe,

@@ -100,6 +100,11 @@ def sentences(report: Mapping[str, Any]) -> list[str]:
         for pair in report["comparisons"]
         if systems[pair["system"]]["kind"] == "ensemble"
     ]
+    found += [
+        difference_in_words(pair, f"The WER of {pair['system']}", f"that of {pair['baseline']}")
+        + "; the latter learnt from labels alone, of the same speech."
+        for pair in report["against_controls"]
+    ]
     found += _below_the_gmm(report["against_gmm"])
     pairs = report["pairs"] or report["comparisons"]
     smallest = max((100 * pair["detectable"] for pair in pairs), default=0.0)
@@ -184,12 +189,21 @@ def _kept(gap: Mapping[str, Any]) -> str | None:
     return f"keeps {share:.0f} % ({low:.0f} to {high:.0f} %) of the ensemble's gain in frame accuracy"
 
 
-def difference_in_words(pair: Mapping[str, Any], subject: str = "its WER") -> str:
-    """E.g. "its WER is 0.3 points above the ensemble's, interval -0.4 to 1.0: not distinguishable"."""
+def difference_in_words(
+    pair: Mapping[str, Any], subject: str = "its WER", baseline: str | None = None
+) -> str:
+    """E.g. "its WER is 0.3 points above the ensemble's, interval -0.4 to 1.0: not distinguishable".
+
+    Args:
+        pair: the comparison.
+        subject: the system's rate, in words.
+        baseline: the other one's, if "the ensemble's" will not do.
+    """
     value, low, high = (100 * one for one in (pair["difference"]["value"], *outer_ends(pair)))
-    place = f"{abs(value):.1f} points {'above' if value > 0 else 'below'} the {_baseline(pair)}'s"
+    place = f"{abs(value):.1f} points {'above' if value > 0 else 'below'} "
+    place += baseline or f"the {_baseline(pair)}'s"
     if round(abs(value), 1) == 0:
-        place = f"that of the {_baseline(pair)} to 0.1 points"
+        place = f"{baseline or f'that of the {_baseline(pair)}'} to 0.1 points"
     ends = " to ".join(f"{round(end, 1) + 0.0:.1f}" for end in (low, high))  # + 0.0: no sign before a zero
     return f"{subject} is {place}, interval {ends}: {verdict(pair)}"
 

@@ -150,6 +150,9 @@ def _comparisons(report: Mapping[str, Any]) -> list[str]:
             f"## Compressed networks against the {baseline}",
             _comparison_table(report["compressed"]),
         ]
+    if report["against_controls"]:
+        title = "## Students against nets that learnt from the labels of the same speech alone"
+        blocks += [title, _comparison_table(report["against_controls"], show_baseline=True)]
     if report["against_generalist"]:
         title = f"## Against the generalist, {report['against_generalist'][0]['baseline']}"
         blocks += [title, _comparison_table(report["against_generalist"])]
@@ -161,16 +164,17 @@ def _comparisons(report: Mapping[str, Any]) -> list[str]:
             "and of the baseline; probability that the system is better; p of the exact two-sided sign-flip "
             "test and of MAPSSWE (matched pairs of sentence segments), each with its Holm correction: those "
             "against the mean single network and the ensemble are one family, compressed networks another, "
-            "those against the generalist and those against the GMM one each. An interval that holds 0 "
+            "those against labels alone, the generalist and the GMM one each. An interval that holds 0 "
             "decides nothing. Detectable: the smallest true difference that is found 4 times out of 5."
         )
     return [*blocks, *(f"> **Caution.** {caution}" for caution in report["cautions"])]
 
 
-def _comparison_table(entries: Sequence[Mapping[str, Any]]) -> str:
+def _comparison_table(entries: Sequence[Mapping[str, Any]], show_baseline: bool = False) -> str:
     rows = [
         (
             entry["system"].replace("mean_single", "mean single"),
+            *([entry["baseline"]] if show_baseline else []),
             f"{100 * entry['difference']['value']:+.2f}",
             *(signed_ends(entry[f"by_{unit}"]) for unit in UNITS),
             f"{entry['errors']:g} : {entry['baseline_errors']:g}",
@@ -180,7 +184,8 @@ def _comparison_table(entries: Sequence[Mapping[str, Any]]) -> str:
         )
         for entry in entries
     ]
-    header = ("system", "difference in points", *INTERVALS, "errors", "better")
+    baseline = ["baseline"] if show_baseline else []
+    header = ("system", *baseline, "difference in points", *INTERVALS, "errors", "better")
     return table((*header, "p (Holm)", "MAPSSWE p (Holm)", "detectable"), rows)
 
 

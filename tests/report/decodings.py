@@ -1,6 +1,7 @@
 """Decodings with known errors, written by hand."""
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -12,15 +13,19 @@ from asr_kd.decoding.systems import recipe_systems
 from asr_kd.scoring.transcripts import read_references, write_transcripts
 from asr_kd.scoring.wer import count_errors, total
 
-FRAME_ACCURACY = {
-    "gmm": 0.4,
-    "member-0": 0.5,
-    "member-1": 0.6,
-    "ensemble": 0.65,
-    "student": 0.625,
-    "specialists": 0.61,
-    "small": 0.55,
-}
+# Of systems that nobody looks at 0.6.
+FRAME_ACCURACY = defaultdict[str, float](
+    lambda: 0.6,
+    {
+        "gmm": 0.4,
+        "member-0": 0.5,
+        "member-1": 0.6,
+        "ensemble": 0.65,
+        "student": 0.625,
+        "specialists": 0.61,
+        "small": 0.55,
+    },
+)
 
 
 def write_decodings(config: Config, work: Path, wrong: Mapping[str, int]) -> None:

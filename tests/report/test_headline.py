@@ -55,6 +55,7 @@ def make_report(
         "gap_closed": gaps,
         "comparisons": comparisons,
         "pairs": pairs,
+        "against_controls": [],
         "against_generalist": [],
         "against_gmm": [],
         "provenance": {"settings": {"distill": {"students": students}}},
@@ -71,6 +72,17 @@ def test_what_a_student_keeps_and_controls_are_no_students() -> None:
         "With 1,234 words this test part shows differences of 1.2 points or more (4 times out of 5); a "
         "smaller one would mostly go unnoticed.",
     ]
+
+
+def test_controls_of_the_same_speech() -> None:
+    report = make_report({}, [], [])
+    report["against_controls"] = [pair("control (3 seeds)", 0.011, 0.02, "student (3 seeds)")]
+    assert sentences(report)[0] == (
+        "The WER of student (3 seeds) is 1.1 points above that of control (3 seeds), interval 0.1 to 2.1: "
+        "distinguishable; the latter learnt from labels alone, of the same speech."
+    )
+    report["against_controls"] = [pair("control", 0.0, 0.02)]
+    assert sentences(report)[0].startswith("The WER of student is that of control to 0.1 points, ")
 
 
 def test_a_share_of_a_gain_that_is_not_clear_is_left_out() -> None:

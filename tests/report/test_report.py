@@ -2,6 +2,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -218,6 +219,42 @@ def test_specialists_are_compared_with_their_generalist(recipe: tuple[Config, Pa
     assert [entry["system"] for entry in content["pairs"]] == ["specialists", "student"]
     for page in ("report.md", "report.html"):
         assert "Against the generalist, member-1" in (work / "report" / page).read_text()
+
+
+def test_students_are_compared_with_controls_of_the_same_speech(recipe: tuple[Config, Path]) -> None:
+    config, work = recipe
+    settings = config.distill.students["student"]
+    others = {
+        "student-1": replace(settings, seed=1),
+        "control": replace(settings, soft_weight=0.0, hard_weight=1.0),
+        # `unlabelled` teaches a control nothing: it sees the same.
+        "control-1": replace(settings, soft_weight=0.0, hard_weight=1.0, seed=1),
+        "tenth": replace(
+            settings, soft_weight=0.0, hard_weight=1.0, transfer=replace(settings.transfer, fraction=0.1)
+        ),
+        "told": replace(settings, transfer=replace(settings.transfer, unlabelled="always")),
+    }
+    config.distill.students |= others
+    wrong = {"student-1": 1, "control": 6, "control-1": 5, "tenth": 7, "told": 2}
+    for name in others:
+        make_model(work / "distill" / name, seed=7)
+    write_decodings(config, work, WRONG | wrong)
+    content = written(config, work)
+    found = {
+        (entry["system"], entry["baseline"]): (entry["errors"], entry["baseline_errors"], entry["p_holm"])
+        for entry in content["against_controls"]
+    }
+    smallest = min(entry["p"] for entry in content["against_controls"])
+    assert found == {
+        ("student (2 seeds)", "control (2 seeds)"): (2.5, 5.5, pytest.approx(2 * smallest)),
+        ("told", "control (2 seeds)"): (2, 5.5, pytest.approx(2 * smallest)),
+    }
+    assert "| student (2 seeds) | control (2 seeds) | " in (work / "report" / "report.md").read_text()
+    page = (work / "report" / "report.html").read_text()
+    assert (
+        "the labels of the same speech alone" in page
+        and "student (2 seeds) against control (2 seeds)" in page
+    )
 
 
 def test_errors_of_every_kind_by_speaker_and_utterance(recipe: tuple[Config, Path]) -> None:
