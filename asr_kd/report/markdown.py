@@ -177,7 +177,7 @@ def _comparison_table(entries: Sequence[Mapping[str, Any]], show_baseline: bool 
             *([entry["baseline"]] if show_baseline else []),
             f"{100 * entry['difference']['value']:+.2f}",
             *(signed_ends(entry[f"by_{unit}"]) for unit in UNITS),
-            f"{entry['errors']:g} : {entry['baseline_errors']:g}",
+            " : ".join(_count(entry[key]) for key in ("errors", "baseline_errors")),
             f"{entry['improvement']:.2f}",
             *(p_values(test) for test in (entry, entry.get("mapsswe"))),
             percent(entry["detectable"]),
@@ -187,6 +187,11 @@ def _comparison_table(entries: Sequence[Mapping[str, Any]], show_baseline: bool 
     baseline = ["baseline"] if show_baseline else []
     header = ("system", *baseline, "difference in points", *INTERVALS, "errors", "better")
     return table((*header, "p (Holm)", "MAPSSWE p (Holm)", "detectable"), rows)
+
+
+def _count(errors: float) -> str:
+    """Errors of a system, or of the mean of several, which are not a whole number."""
+    return f"{round(errors, 1):g}" if errors < 1e5 else f"{errors:.0f}"
 
 
 def p_values(test: Mapping[str, Any] | None) -> str:
