@@ -14,6 +14,8 @@ _COLOURS = {
     "pruned": "tab:orange",
     "int8": "tab:purple",
 }
+_LETTER, _LINE = 4.8, 9.0  # width of a letter and height of a line of names, in points
+_HEIGHTS = (3.0, -8.0, 13.0, -18.0, 23.0, -28.0)  # of names above their points, best first
 
 
 def render_pareto(content: Mapping[str, Any]) -> str:
@@ -76,6 +78,7 @@ def draw_pareto(path: Path, points: Sequence[Mapping[str, Any]]) -> None:
     """Cross entropy and WER against the bytes of the weights, and against the time that networks take."""
     figure = Figure(figsize=(11, 8), layout="constrained")
     grid = figure.subplots(2, 2, sharex="row", sharey="col")
+    drawn = []
     for row, (cost, cost_label) in enumerate(
         (("bytes", "bytes of weights"), ("acoustic_rtf", "real-time factor of the networks, one thread"))
     ):
@@ -84,22 +87,42 @@ def draw_pareto(path: Path, points: Sequence[Mapping[str, Any]]) -> None:
         ):
             axes = grid[row][column]
             known = [point for point in points if point[cost] is not None and point[loss] is not None]
-            _scatter(axes, known, cost, loss, scale)
+            places = [(point[cost], scale * point[loss]) for point in known]
+            for point, place in zip(known, places, strict=True):
+                axes.plot(*place, "o", color=_COLOURS[point["kind"]])
+            axes.set_xscale("log")
+            axes.margins(x=0.25, y=0.1)
             axes.set_xlabel(cost_label)
             axes.set_ylabel(label)
-    figure.savefig(path, dpi=100)
+            drawn.append((axes, known, places))
+    figure.draw_without_rendering()  # from here on it is known where in the picture a point lies
+    for axes, known, places in drawn:
+        _name(axes, known, places)
+    figure.savefig(path)
 
 
-def _scatter(axes: Axes, points: Sequence[Mapping[str, Any]], cost: str, loss: str, scale: float) -> None:
+def _name(axes: Axes, points: Sequence[Mapping[str, Any]], places: Sequence[tuple[float, float]]) -> None:
+    """Write names beside points, above or below where there is room; of members only the first one's."""
+    pixels = axes.figure.dpi / 72.0  # of a point, the unit of letters
+    taken: list[tuple[float, float, float]] = []  # left and right end and height of names
     members = 0
-    for point in points:
-        place = (point[cost], scale * point[loss])
-        axes.plot(*place, "o", color=_COLOURS[point["kind"]])
+    for point, place in zip(points, places, strict=True):
         members += point["kind"] == "member"
-        if point["kind"] != "member" or members == 1:  # the others lie about the first
-            axes.annotate(point["system"], place, xytext=(5, 3), textcoords="offset points", fontsize=8)
-    axes.set_xscale("log")
-    axes.margins(x=0.25)
+        if point["kind"] == "member" and members > 1:
+            continue
+        x, y = axes.transData.transform(place)
+        width = _LETTER * len(point["system"]) * pixels
+        free = (
+            height
+            for height in _HEIGHTS
+            if not any(
+                x < right and left < x + width and abs(y + height * pixels - other) < _LINE * pixels
+                for left, right, other in taken
+            )
+        )
+        height = next(free, _HEIGHTS[0])
+        taken.append((x, x + width, y + height * pixels))
+        axes.annotate(point["system"], place, xytext=(5, height), textcoords="offset points", fontsize=8)
 
 
 def _speed_row(row: Mapping[str, Any]) -> tuple[str, ...]:
