@@ -1,6 +1,7 @@
 """What every step of compression costs: a table and a picture."""
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ _COLOURS = {
     "pruned": "tab:orange",
     "int8": "tab:purple",
 }
+_COSTS = (("bytes", "bytes of weights"), ("acoustic_rtf", "real-time factor of the networks, one thread"))
+_LOSSES = (("cross_entropy", 1.0, "test cross entropy a frame"), ("wer", 100.0, "test WER in %"))
 _LETTER, _LINE = 4.8, 9.0  # width of a letter and height of a line of names, in points
 _HEIGHTS = (3.0, -8.0, 13.0, -18.0, 23.0, -28.0)  # of names above their points, best first
 
@@ -78,51 +81,46 @@ def draw_pareto(path: Path, points: Sequence[Mapping[str, Any]]) -> None:
     """Cross entropy and WER against the bytes of the weights, and against the time that networks take."""
     figure = Figure(figsize=(11, 8), layout="constrained")
     grid = figure.subplots(2, 2, sharex="row", sharey="col")
-    drawn = []
-    for row, (cost, cost_label) in enumerate(
-        (("bytes", "bytes of weights"), ("acoustic_rtf", "real-time factor of the networks, one thread"))
+    first_member = next((point for point in points if point["kind"] == "member"), None)
+    names: list[tuple[Axes, str, tuple[float, float]]] = []
+    for (row, (cost, cost_label)), (column, (loss, scale, loss_label)) in product(
+        enumerate(_COSTS), enumerate(_LOSSES)
     ):
-        for column, (loss, scale, label) in enumerate(
-            (("cross_entropy", 1.0, "test cross entropy a frame"), ("wer", 100.0, "test WER in %"))
-        ):
-            axes = grid[row][column]
-            known = [point for point in points if point[cost] is not None and point[loss] is not None]
-            places = [(point[cost], scale * point[loss]) for point in known]
-            for point, place in zip(known, places, strict=True):
-                axes.plot(*place, "o", color=_COLOURS[point["kind"]])
-            axes.set_xscale("log")
-            axes.margins(x=0.25, y=0.1)
-            axes.set_xlabel(cost_label)
-            axes.set_ylabel(label)
-            drawn.append((axes, known, places))
+        axes = grid[row][column]
+        for point in points:
+            if point[cost] is None or point[loss] is None:
+                continue
+            place = (point[cost], scale * point[loss])
+            axes.plot(*place, "o", color=_COLOURS[point["kind"]])
+            if point["kind"] != "member" or point is first_member:  # the others lie about it
+                names.append((axes, point["system"], place))
+        axes.set_xscale("log")
+        axes.margins(x=0.25, y=0.1)
+        axes.set_xlabel(cost_label)
+        axes.set_ylabel(loss_label)
     figure.draw_without_rendering()  # from here on it is known where in the picture a point lies
-    for axes, known, places in drawn:
-        _name(axes, known, places)
+    for axes in grid.flat:
+        _write_names(axes, [(name, place) for owner, name, place in names if owner is axes])
     figure.savefig(path)
 
 
-def _name(axes: Axes, points: Sequence[Mapping[str, Any]], places: Sequence[tuple[float, float]]) -> None:
-    """Write names beside points, above or below where there is room; of members only the first one's."""
+def _write_names(axes: Axes, names: Sequence[tuple[str, tuple[float, float]]]) -> None:
+    """Write names beside their points, above or below where there is room."""
     pixels = axes.figure.dpi / 72.0  # of a point, the unit of letters
     taken: list[tuple[float, float, float]] = []  # left and right end and height of names
-    members = 0
-    for point, place in zip(points, places, strict=True):
-        members += point["kind"] == "member"
-        if point["kind"] == "member" and members > 1:
-            continue
-        x, y = axes.transData.transform(place)
-        width = _LETTER * len(point["system"]) * pixels
+    for name, place in names:
+        left, middle = axes.transData.transform(place)
+        right = left + _LETTER * len(name) * pixels
+        beside = [line for begin, end, line in taken if left < end and begin < right]
+        lines = {height: middle + height * pixels for height in _HEIGHTS}
         free = (
             height
-            for height in _HEIGHTS
-            if not any(
-                x < right and left < x + width and abs(y + height * pixels - other) < _LINE * pixels
-                for left, right, other in taken
-            )
+            for height, line in lines.items()
+            if all(abs(line - other) >= _LINE * pixels for other in beside)
         )
         height = next(free, _HEIGHTS[0])
-        taken.append((x, x + width, y + height * pixels))
-        axes.annotate(point["system"], place, xytext=(5, height), textcoords="offset points", fontsize=8)
+        taken.append((left, right, lines[height]))
+        axes.annotate(name, place, xytext=(5, height), textcoords="offset points", fontsize=8)
 
 
 def _speed_row(row: Mapping[str, Any]) -> tuple[str, ...]:

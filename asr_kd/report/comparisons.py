@@ -1,6 +1,5 @@
 """Who is better than whom, for ``report.json``: against the mean single network, and system by system."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 from asr_kd.config import Config, StudentConfig
 from asr_kd.report.rates import interval_json
 from asr_kd.report.results import Decoded, Results
+from asr_kd.report.seeds import but_seed
 from asr_kd.seeding import generator
 from asr_kd.significance.comparison import Comparison, compare
 from asr_kd.significance.multiple import holm
@@ -37,21 +37,22 @@ class Side:
         return cls(system.system.name, (system,))
 
     @property
-    def lone(self) -> Decoded | None:
-        """The system, where it is one by itself."""
-        (first, *others) = self.systems
-        return first if not others and self.name == first.system.name else None
-
-    @property
     def errors(self) -> np.ndarray:
         """``(utterances,)`` int64, the sum over the systems."""
         total: np.ndarray = np.sum([one.errors(PART) for one in self.systems], axis=0)
         return total
 
-    def mean(self, errors: np.ndarray) -> int | float:
-        """Of `errors`, in all; a whole number where there is but one system."""
-        total, count = int(errors.sum()), len(self.systems)
+    @property
+    def mean_errors(self) -> int | float:
+        """On all of test; a whole number where there is but one system."""
+        total, count = int(self.errors.sum()), len(self.systems)
         return total if count == 1 else total / count
+
+    @property
+    def slots(self) -> list[np.ndarray] | None:
+        """The errors in their places; a mean, be it of one system, has none."""
+        first = self.systems[0]
+        return first.slots(PART) if self.name == first.system.name else None
 
 
 def comparisons(config: Config, results: Results) -> dict[str, list[dict[str, Any]]]:
@@ -108,14 +109,13 @@ def against_controls(students: Mapping[str, StudentConfig], results: Results) ->
     """
     soft: dict[str, list[Decoded]] = {}
     hard: dict[str, list[Decoded]] = {}
-    speech: dict[str, str] = {}
+    speech: dict[str, dict[str, Any]] = {}
     for entry in results.of_kind("student"):
         settings = students[entry.system.name]
-        own, seen = asdict(settings), asdict(settings.transfer)
-        del own["seed"], seen["unlabelled"]  # labels alone teach nothing about audio without them
-        key = json.dumps(own, sort_keys=True)
+        key, seen = but_seed(asdict(settings)), asdict(settings.transfer)
+        del seen["unlabelled"]  # labels alone teach nothing about audio without them
         (soft if settings.soft_weight > 0 else hard).setdefault(key, []).append(entry)
-        speech[key] = json.dumps(seen, sort_keys=True)
+        speech[key] = seen
     return [
         (_runs(taught), _runs(controls))
         for key, taught in soft.items()
@@ -153,15 +153,15 @@ def _statistics(seed: int, results: Results, pairs: Sequence[tuple[Side, Side]])
 
 def _comparison(seed: int, results: Results, system: Side, baseline: Side) -> dict[str, Any] | None:
     """A comparison as ``docs/report_schema.md`` describes it."""
-    errors, baseline_errors = system.errors, baseline.errors
+    slots = (system.slots, baseline.slots)
     found = compare(
         results.test_sets[PART],
-        errors,
-        baseline_errors,
+        system.errors,
+        baseline.errors,
         generator(seed, "report", "comparison", system.name, baseline.name),
         len(system.systems),
         len(baseline.systems),
-        (system.lone.slots(PART), baseline.lone.slots(PART)) if system.lone and baseline.lone else None,
+        (slots[0], slots[1]) if slots[0] is not None and slots[1] is not None else None,
     )
     if found is None:
         return None
@@ -170,8 +170,8 @@ def _comparison(seed: int, results: Results, system: Side, baseline: Side) -> di
         "baseline": baseline.name,
         "part": PART,
         "by": found.by,
-        "errors": system.mean(errors),
-        "baseline_errors": baseline.mean(baseline_errors),
+        "errors": system.mean_errors,
+        "baseline_errors": baseline.mean_errors,
         "words": int(results.test_sets[PART].words.sum()),
         **statistics_json(found),
     }

@@ -13,6 +13,7 @@ import numpy as np
 
 from asr_kd.artifacts import replace_file
 from asr_kd.distillation.quality import PARTS, QUALITY_FILE, Sums
+from asr_kd.report.seeds import but_seed
 from asr_kd.seeding import generator
 from asr_kd.significance.bootstrap import Interval, bootstrap_rates, gap_closed_interval, interval
 
@@ -132,7 +133,7 @@ def _group_key(system: Described) -> str:
         return "member"
     if not system.settings:
         return system.name
-    return json.dumps({key: value for key, value in system.settings.items() if key != "seed"}, sort_keys=True)
+    return but_seed(system.settings)
 
 
 def _ends(groups: Mapping[str, Sequence[Described]]) -> tuple[str | None, str | None]:

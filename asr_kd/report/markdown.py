@@ -191,7 +191,7 @@ def _comparison_table(entries: Sequence[Mapping[str, Any]], show_baseline: bool 
 
 def _count(errors: float) -> str:
     """Errors of a system, or of the mean of several, which are not a whole number."""
-    return f"{round(errors, 1):g}" if errors < 1e5 else f"{errors:.0f}"
+    return f"{errors:.1f}".removesuffix(".0")
 
 
 def p_values(test: Mapping[str, Any] | None) -> str:

@@ -1,7 +1,10 @@
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.figure import Figure
 
 from asr_kd.bench import deployed
 from asr_kd.bench.deployed import (
@@ -123,6 +126,28 @@ def test_table_and_picture_show_every_system(tmp_path: Path) -> None:
     assert "| tiny | 1 | 6.00 | 0.0100 (0.0100 - 0.0100) | 100 | 0.0050 | 0.0040 | 100 / 100 / 100 |" in text
     draw_pareto(tmp_path / "pareto.png", points)
     assert (tmp_path / "pareto.png").stat().st_size > 1000
+
+
+def test_names_of_the_picture_do_not_cover_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path: drawn.append(figure))
+    points = [
+        {"system": f"{kind}-{number}", "kind": kind, "bytes": 4000, "acoustic_rtf": 0.002, "wer": 0.05,
+         "cross_entropy": 1.0 + number / 1000}
+        for kind in ("member", "student") for number in range(3)
+    ]  # fmt: skip
+    points.append({**points[-1], "system": "unmeasured", "acoustic_rtf": None})
+    draw_pareto(tmp_path / "pareto.png", points)
+    (figure,) = drawn
+    renderer = RendererAgg(1100, 800, figure.dpi)
+    for row, axes in enumerate(figure.axes):
+        names = {text.get_text(): text.get_window_extent(renderer) for text in axes.texts}
+        expected = {"member-0", "student-0", "student-1", "student-2"}
+        assert set(names) == (expected | {"unmeasured"} if row < 2 else expected)
+        for one, other in combinations(names.values(), 2):
+            assert not one.overlaps(other)
 
 
 def test_a_peer_of_another_sample_rate_is_left_out(tmp_path: Path) -> None:
