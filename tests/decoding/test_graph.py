@@ -67,3 +67,9 @@ def test_graphs_that_no_search_survives_are_refused(tmp_path: Path, text: str, m
 
 def test_arcs_without_input_may_meet_again(tmp_path: Path) -> None:
     load_graph(compiled(tmp_path, "0 1 0 1\n0 2 0 0\n1 3 0 0\n2 3 0 0\n3 0 1 0\n3 0\n"))
+
+
+def test_arcs_without_input_may_meet_again_in_several_states(tmp_path: Path) -> None:
+    # From 1 and 2 at once the states 3, 4, 3, 4 are reached.
+    arcs = ("0 1 0 1", "0 2 0 0", "1 3 0 0", "1 4 0 0", "2 3 0 0", "2 4 0 0", "3 5 0 0", "4 0 1 0")
+    load_graph(compiled(tmp_path, "\n".join([*arcs, "5 0"]) + "\n"))

@@ -249,7 +249,9 @@ def test_students_are_compared_with_controls_of_the_same_speech(recipe: tuple[Co
         ("student (2 seeds)", "control (2 seeds)"): (2.5, 5.5, pytest.approx(2 * smallest)),
         ("told", "control (2 seeds)"): (2, 5.5, pytest.approx(2 * smallest)),
     }
-    assert "| student (2 seeds) | control (2 seeds) | " in (work / "report" / "report.md").read_text()
+    text = (work / "report" / "report.md").read_text()
+    assert "| student (2 seeds) | control (2 seeds) | " in text
+    assert " | 2.5 : 5.5 | " in text and " | 2 : 5.5 | " in text
     page = (work / "report" / "report.html").read_text()
     assert (
         "the labels of the same speech alone" in page

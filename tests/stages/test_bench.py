@@ -97,6 +97,26 @@ def test_all_that_the_table_of_deployed_systems_says_decides_whether_it_is_up_to
     assert len(known) == 11
 
 
+def test_the_table_takes_each_real_time_factor_from_where_it_was_measured(
+    recipe: tuple[Config, Path],
+) -> None:
+    config, work = recipe
+    measured = {"acoustic": {"median": 0.002}, "total": {"median": 0.005}}
+    (work / "bench").mkdir()
+    content = {"systems": [{"system": "student", "rtf": measured}]}
+    (work / "bench" / "bench.json").write_text(json.dumps(content))
+    config.bench.threads = 1
+    rows = [
+        {"system": "student", "threads": threads, "wer": 0.1, "rtf": {"total": {"median": 0.01 / threads}}}
+        for threads in (1, 2)
+    ]
+    points = {point["system"]: point for point in bench_deployed._pareto(config, work, "bigram", rows)}
+    keys = ("acoustic_rtf", "torch_rtf", "deployed_rtf", "deployed_wer")
+    assert [points["student"][key] for key in keys] == [0.002, 0.005, 0.01, 0.1]
+    assert [points["ensemble"][key] for key in keys] == [None] * 4
+    assert "gmm" not in points
+
+
 def write(folder: Path, content: str) -> None:
     with artifacts.create(folder, {"content": content}) as partial:
         (partial / "content").write_text(content)
