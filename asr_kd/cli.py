@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from asr_kd import disk, memory, stopping
-from asr_kd.config import LAUNCHERS, Config
+from asr_kd.config import LAUNCHERS, Config, with_seeds
 from asr_kd.config.overrides import allow_new_entries
 from asr_kd.errors import AsrKdError
 
@@ -288,7 +288,10 @@ def load(settings: Sequence[str]) -> Config:
         of_file = "overrid" not in reason and not reason.startswith("launcher")
         raise AsrKdError(f"{folder / 'recipe.yaml'}: " * of_file + reason) from error
     assert isinstance(config, Config)
-    return config
+    try:
+        return with_seeds(config)
+    except ValueError as error:
+        raise AsrKdError(str(error)) from error
 
 
 def recipe_folder(name: str) -> Path:

@@ -3,6 +3,7 @@
 import errno
 import json
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,27 @@ def test_a_plus_leaves_entries_that_are_there_as_they_are() -> None:
     config = cli.load(["recipe=mini", *given])
     assert config.distill.students["student"].optimiser.threads == 2
     assert config.models["member"]["dropout"] == 0.5 and config.models["member"]["hidden_units"] == 256
+
+
+def test_seeds_of_a_student_are_students_that_differ_in_nothing_else() -> None:
+    students = cli.load(["recipe=an4", "distill.students.student.seeds=3", "distill.students.student.seed=4"])
+    by_name = students.distill.students
+    assert list(by_name) == ["student", "student-1", "student-2"]
+    assert [one.seed for one in by_name.values()] == [4, 5, 6]
+    assert all(replace(one, seed=4) == by_name["student"] for one in by_name.values())
+    assert by_name["student"].transfer.views  # the recipe's, not those of a new student
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["distill.students.student.seeds=0"],
+        ["distill.students.student.seeds=2", "+distill.students.student-1={}"],
+    ],
+)
+def test_seeds_that_cannot_be_are_refused(settings: list[str]) -> None:
+    with pytest.raises(AsrKdError, match=r"distill\.students\.student\.seeds=[02]"):
+        cli.load(["recipe=an4", *settings])
 
 
 def test_a_new_entry_without_a_plus_is_refused_with_advice() -> None:

@@ -27,6 +27,7 @@ from asr_kd.config.schema import (
     TransferConfig,
     ViewConfig,
 )
+from asr_kd.config.seeds import with_seeds
 
 __all__ = [
     "LAUNCHERS",
@@ -54,4 +55,5 @@ __all__ = [
     "TrainConfig",
     "TransferConfig",
     "ViewConfig",
+    "with_seeds",
 ]

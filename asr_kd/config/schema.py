@@ -233,6 +233,8 @@ class StudentConfig:
     soft_weight: float = 1.0
     hard_weight: float = 0.5
     seed: int = 0  # several students may differ in it alone
+    # So many of them, of seeds `seed`, `seed + 1` and so on: further ones are named student-1, student-2
+    seeds: int = 1
     initial: str | None = None  # begin with the weights of a member, e.g. member-0; none: random ones
     early_stopping: bool = True  # keep the weights of the best epoch on dev; false: those of the last
     transfer: TransferConfig = field(default_factory=TransferConfig)
