@@ -190,8 +190,25 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[A
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """The dotted names of values that are not the same in two nested mappings."""
-    return list(changes(old, new))
+    """The dotted names of what is not the same in two nested mappings.
+
+    A mapping that only one of the two has is named as a whole, not by what is in it.
+    """
+    sides = [_flatten(json.loads(json.dumps(one))) for one in (old, new)]
+    inner = [{prefix for name in side for prefix in _prefixes(name)} for side in sides]
+    named = (
+        next(
+            prefix for prefix in _prefixes(name) if prefix == name or any(prefix not in one for one in inner)
+        )
+        for name in changes(old, new)
+    )
+    return list(dict.fromkeys(named))
+
+
+def _prefixes(name: str) -> list[str]:
+    """``a.b.c`` gives ``a``, ``a.b`` and ``a.b.c``."""
+    parts = name.split(".")
+    return [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
 
 
 @contextmanager

@@ -32,6 +32,11 @@ def specialist_folder(work: Path, number: int) -> Path:
     return work / "train" / f"specialist-{number}"
 
 
+def specialist_targets_folder(work: Path, part: str) -> Path:
+    """The generalist's soft targets of a part, that specialists learn the rest from."""
+    return work / "train" / f"specialist-targets-{part}"
+
+
 def student_folder(work: Path, name: str) -> Path:
     """A student of `distill.students`."""
     return work / "distill" / name

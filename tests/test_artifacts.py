@@ -49,6 +49,16 @@ def test_changed_setting_or_input_is_noticed_and_named(tmp_path: Path) -> None:
     assert artifacts.differences(made_from, changed) == ["inputs.input", "settings.bins"]
 
 
+def test_what_is_there_once_is_named_as_a_whole() -> None:
+    settings = {"students": {"one": {"seed": 0, "optimiser": {"epochs": 3}}}, "average": "arithmetic"}
+    two = {"seed": 1, "optimiser": {"epochs": 3, "threads": 1}}
+    more = {"students": settings["students"] | {"two": two}, "average": "geometric"}
+    assert artifacts.differences(settings, more) == ["average", "students.two"]
+    assert artifacts.differences(more, settings) == ["average", "students.two"]
+    of_one = {"students": {"one": {"seed": 4, "optimiser": {"epochs": 4}}}, "average": "arithmetic"}
+    assert artifacts.differences(settings, of_one) == ["students.one.optimiser.epochs", "students.one.seed"]
+
+
 def test_what_another_version_of_the_program_made_of_the_same_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

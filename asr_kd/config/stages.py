@@ -44,6 +44,9 @@ def stage_settings(config: Config, stage: str) -> dict[str, Any]:
     settings = {section: reduce(getitem, section.split("."), every) for section in _SECTIONS[stage]}
     if stage == "data":  # has nothing to do with audio without transcripts: students are what learns from it
         del settings["data"]["unlabelled"]
+    if stage == "distill":  # they are written out, see `with_seeds`
+        for student in settings["distill"]["students"].values():
+            del student["seeds"]
     if stage in _MODELS:
         settings["models"] = {name: config.models.get(name) for name in sorted(set(_MODELS[stage](config)))}
     if stage in _VIEWS:

@@ -1,11 +1,13 @@
 """What stages train, distill and compress have to do."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from asr_kd import costs
 from asr_kd.config.schema import QuantiseConfig, StudentConfig
 from asr_kd.costs import Amounts, Step, divided
 from asr_kd.distillation.scoring import FRAMES_A_SHARD, tail_frames
+from asr_kd.distillation.soft_targets import TargetSettings
 from asr_kd.distillation.teachers import sample_size
 from asr_kd.layout import (
     TRAIN,
@@ -13,6 +15,7 @@ from asr_kd.layout import (
     member_folders,
     sets_folder,
     specialist_folder,
+    specialist_targets_folder,
     student_folder,
     tail_folder,
     targets_folder,
@@ -33,6 +36,7 @@ from asr_kd.preflight.trainings import (
     teaching,
     total,
 )
+from asr_kd.stages.specialists import generalist_targets
 
 # An export to ONNX with its check on dev, and 8-bit integers; it hardly depends on the network.
 EXPORT = "export"
@@ -52,24 +56,32 @@ def plan_train(scene: Scene, plan: Plan) -> None:
             model = named_settings(config.models, name, "train.models")
             plan.write("train", folder, costs.network_bytes(parameters(scene, model)))
     trainings.finish()
-    _plan_specialists(scene, plan, frames)
+    _plan_specialists(scene, plan, parts)
 
 
-def _plan_specialists(scene: Scene, plan: Plan, frames: int) -> None:
-    settings, name = scene.config.train.specialists, member_names(scene)[0]
-    if not settings.count:
+def _plan_specialists(scene: Scene, plan: Plan, parts: Sequence[str]) -> None:
+    config, settings = scene.config, scene.config.train.specialists
+    members = zip(member_folders(config, scene.work), member_names(scene), strict=True)
+    models = {folder.name: name for folder, name in members}
+    if not settings.count or settings.generalist not in models:
         return
+    frames, name = scene.sizes.frames(*parts), models[settings.generalist]
     if scene.lacks(sets_folder(scene.work)):
-        sampled = min(frames, settings.statistics_frames or frames)
+        sampled = min(scene.sizes.frames(TRAIN), settings.statistics_frames or frames)
         work = total([scoring(scene, plan, name, "train.models", sampled)])
         jobs = divided(work, scene.workers)
         plan.steps.append(Step("train", "specialist sets", jobs, scene.workers, TORCH))
         plan.write("train", sets_folder(scene.work), 8 * scene.sizes.senones**2)
+    for part in parts if settings.soft_rest else ():
+        folder = specialist_targets_folder(scene.work, part)
+        kept = generalist_targets(scene.sizes.senones)
+        _plan_store(scene, plan, "train", folder, part, settings.generalist, kept)
     trainings = Trainings(scene, plan, "train", "specialists")
     for number in range(settings.count):
         folder = specialist_folder(scene.work, number)
         if scene.lacks(folder) or scene.lacks(sets_folder(scene.work)):
-            trainings.add(name, "train.models", round(settings.share * frames), settings.optimiser)
+            learnt, soft = round(settings.share * frames), settings.soft_rest > 0
+            trainings.add(name, "train.models", learnt, settings.optimiser, soft)
             model = named_settings(scene.config.models, name, "train.models")
             plan.write("train", folder, costs.network_bytes(parameters(scene, model)))
     trainings.finish()
@@ -108,32 +120,43 @@ def _transfer_frames(scene: Scene, student: StudentConfig, soft: bool = True) ->
 
 def _plan_targets(scene: Scene, plan: Plan, student: StudentConfig, parts: Sequence[str]) -> None:
     settings, work = target_settings(scene.config.distill, scene.sizes.senones), scene.work
-    several, senones = student.teachers == "ensemble", scene.sizes.senones
-    teachers = scene.config.train.members + len(scene.config.distill.teachers) if several else 1
-    stored = measure_networks.Stored(
-        settings.average, settings.top_k, settings.temperatures, senones, settings.tempering,
-        settings.tail_rank, teachers, scene.seconds,
-    )  # fmt: skip
-    tail = tail_folder(work, student.teachers)
+    senones, tail = scene.sizes.senones, tail_folder(work, student.teachers)
     if settings.rank and scene.lacks(tail) and tail not in plan.files:
-        plan.needs.setdefault(TAIL, Need(measure_networks.measure_store, stored, scene.workers))
+        plan.needs.setdefault(TAIL, Need(measure_networks.measure_store, _stored(scene), scene.workers))
         frames = min(tail_frames(senones), scene.sizes.frames(TRAIN))
         job = total([teaching(scene, plan, frames, student.teachers), {TAIL: frames}])
         plan.steps.append(Step("distill", "shape of the rest", (job,), 1, TORCH, 24 * frames * senones))
         plan.write("distill", tail, 4 * senones * (1 + settings.rank))
     for part in parts:
         folder = targets_folder(work, part, student.teachers)
-        if not scene.lacks(folder) or folder in plan.files:
-            continue
-        plan.needs.setdefault(STORE, Need(measure_networks.measure_store, stored, scene.workers))
-        frames = scene.sizes.frames(part)
-        job = total([teaching(scene, plan, frames, student.teachers), {STORE: frames}])
-        pieces = max(1, -(-frames // FRAMES_A_SHARD))
-        slots = min(scene.workers, pieces)
-        plan.steps.append(Step("distill", f"soft targets of {part}", divided(job, pieces), slots, TORCH))
-        kept, rank, temperatures = settings.kept, settings.rank, len(settings.temperatures)
-        size = costs.targets_bytes(frames, kept, len(settings.stored_at), temperatures, rank)
-        plan.write("distill", folder, size)
+        _plan_store(scene, plan, "distill", folder, part, student.teachers, settings)
+
+
+def _plan_store(
+    scene: Scene, plan: Plan, stage: str, folder: Path, part: str, teachers: str, settings: TargetSettings
+) -> None:
+    """The soft targets of a part by the teachers of that name, see `trainings.teaching`."""
+    if not scene.lacks(folder) or folder in plan.files:
+        return
+    plan.needs.setdefault(STORE, Need(measure_networks.measure_store, _stored(scene), scene.workers))
+    frames = scene.sizes.frames(part)
+    job = total([teaching(scene, plan, frames, teachers), {STORE: frames}])
+    pieces = max(1, -(-frames // FRAMES_A_SHARD))
+    slots = min(scene.workers, pieces)
+    plan.steps.append(Step(stage, f"soft targets of {part}", divided(job, pieces), slots, TORCH))
+    kept, temperatures = settings.kept, len(settings.temperatures)
+    size = costs.targets_bytes(frames, kept, len(settings.stored_at), temperatures, settings.rank)
+    plan.write(stage, folder, size)
+
+
+def _stored(scene: Scene) -> measure_networks.Stored:
+    """The ensemble's soft targets, which stand for those of other teachers too: these take less."""
+    settings = target_settings(scene.config.distill, scene.sizes.senones)
+    teachers = scene.config.train.members + len(scene.config.distill.teachers)
+    return measure_networks.Stored(
+        settings.average, settings.top_k, settings.temperatures, settings.senones, settings.tempering,
+        settings.tail_rank, teachers, scene.seconds,
+    )  # fmt: skip
 
 
 def _plan_quality(scene: Scene, plan: Plan) -> None:

@@ -41,7 +41,7 @@ def plan(config: Config, work: Path) -> Iterator[Wanted]:
     """What the stage makes, see `planning`."""
     _check(config, work)
     for name, pruned in sorted(config.compress.pruned.items()):
-        yield Wanted.by(work / "compress" / name, partial(_job, config, work, name, pruned))
+        yield Wanted.by(work / "compress" / name, partial(_job, config, work, name, pruned, {}))
     for name in sorted(config.compress.int8):
         yield Wanted.by(work / "compress" / name, partial(_Int8Job, config, work, name))
 
@@ -57,7 +57,8 @@ def run(config: Config, work: Path) -> None:
         say("compress: the recipe compresses nothing")
         return
     _check(config, work)
-    jobs = [_job(config, work, name, pruned) for name, pruned in sorted(settings.pruned.items())]
+    stores: distill.Stores = {}
+    jobs = [_job(config, work, name, pruned, stores) for name, pruned in sorted(settings.pruned.items())]
     launcher = make_launcher(config)
     run_missing(jobs, launcher, "pruned networks")
     run_missing([_Int8Job(config, work, name) for name in sorted(settings.int8)], launcher, "8-bit networks")
@@ -78,7 +79,9 @@ def _source(config: Config, work: Path, name: str, settings: QuantiseConfig) -> 
     return network_folder(config, work, settings.network, f"compress.int8.{name}.network")
 
 
-def _job(config: Config, work: Path, name: str, settings: PruneConfig) -> CompressionJob:
+def _job(
+    config: Config, work: Path, name: str, settings: PruneConfig, stores: distill.Stores
+) -> CompressionJob:
     inputs: dict[str, Artifact | str] = {"student": Artifact(student_folder(work, settings.student))}
     objective: Objective
     open_data: Callable[[], tuple[FrameData, FrameData]]
@@ -86,7 +89,7 @@ def _job(config: Config, work: Path, name: str, settings: PruneConfig) -> Compre
     trained_for: Any
     smoothing, early_stopping = settings.optimiser.label_smoothing, True
     if settings.targets == "soft":
-        student = distill.student_job(config, work, settings.student)
+        student = distill.student_job(config, work, settings.student, stores)
         assert isinstance(student.objective, DistillationObjective)
         objective, open_data = replace(student.objective, label_smoothing=smoothing), student.open_data
         early_stopping, data = student.early_stopping, student.data

@@ -52,6 +52,8 @@ from asr_kd.training.objectives import DistillationObjective
 
 RESERVED = (TARGETS, TAIL, FRAMES, "weights")
 
+Stores = dict[tuple[str, str], Artifact]  # soft targets, by teachers and part
+
 
 def plan(config: Config, work: Path) -> Iterator[Wanted]:
     """What the stage makes, see `planning`."""
@@ -96,7 +98,7 @@ def run(config: Config, work: Path) -> None:
     students = config.distill.students.values()
     names = dict.fromkeys([ENSEMBLE, *(student.teachers for student in students)])
     teachers = {name: _named_teachers(config, work, name) for name in names}
-    stores: dict[tuple[str, str], Artifact] = {}
+    stores: Stores = {}
     jobs = [
         _student(config, work, name, teachers[student.teachers], stores)
         for name, student in sorted(config.distill.students.items())
@@ -120,9 +122,17 @@ class TeachersOfRecipe:
     inputs: dict[str, str]
 
 
-def student_job(config: Config, work: Path, name: str) -> TrainingJob:
-    """The training of one student; the soft targets that it needs are made where they are missing."""
-    return _student(config, work, name, _teachers_of(config, work, config.distill.students[name]), {})
+def student_job(config: Config, work: Path, name: str, stores: Stores | None = None) -> TrainingJob:
+    """The training of one student; the soft targets that it needs are made where they are missing.
+
+    Args:
+        config: of the recipe.
+        work: its folder.
+        name: of the student.
+        stores: soft targets that are known to be of today; gains what else is needed.
+    """
+    teachers = _teachers_of(config, work, config.distill.students[name])
+    return _student(config, work, name, teachers, {} if stores is None else stores)
 
 
 def _teachers_of(config: Config, work: Path, student: StudentConfig) -> TeachersOfRecipe:
@@ -253,9 +263,9 @@ def _student(
     work: Path,
     name: str,
     teachers: TeachersOfRecipe,
-    stores: dict[tuple[str, str], Artifact],
+    stores: Stores,
 ) -> TrainingJob:
-    """The training of a student; `stores` gains the soft targets that it needs, by teachers and part."""
+    """The training of a student; `stores` gains the soft targets that it needs."""
     student = config.distill.students[name]
     settings = student.optimiser
     model = named_settings(config.models, student.model, f"distill.students.{name}.model")

@@ -23,6 +23,7 @@ from asr_kd.layout import (
     member_folders,
     sets_folder,
     specialist_folder,
+    specialist_targets_folder,
     transfer_folders,
 )
 from asr_kd.models.devices import resolve_device, resolve_precision
@@ -63,7 +64,7 @@ def plan(
 
     names = [one.name for one in transfer_folders(work, config.train.views)]
     for place, name in enumerate(names if settings.soft_rest else []):
-        yield Wanted(_targets_folder(work, name), lambda place=place: stores()[place].made_from)  # type: ignore[misc]
+        yield Wanted(specialist_targets_folder(work, name), lambda place=place: stores()[place].made_from)  # type: ignore[misc]
 
     def job(number: int) -> SpecialistJob:
         taught = _taught(stores()) or parts()
@@ -211,8 +212,9 @@ def _cluster(job: _Clustering) -> None:
     draw_sets(job.folder, sets, correlated)
 
 
-def _targets_folder(work: Path, part: str) -> Path:
-    return work / "train" / f"specialist-targets-{part}"
+def generalist_targets(senones: int) -> TargetSettings:
+    """What the stores of the generalist's soft targets hold; what they leave out counts for the dustbin."""
+    return TargetSettings("arithmetic", _KEPT, (1.0,), senones)
 
 
 def _taught(stores: list[Store]) -> list[TransferPart]:
@@ -224,15 +226,16 @@ def _stores(config: Config, work: Path, parts: list[TransferPart], senones: int)
     """The generalist's soft targets of all parts, for all specialists."""
     generalist, labels = generalist_folder(config, work), Artifact(work / "align" / "labels")
     teachers = Teachers.of([generalist], senones, "arithmetic", config.precision)
-    settings = TargetSettings("arithmetic", _KEPT, (1.0,), senones)
-    found = []
+    settings, found = generalist_targets(senones), list[Store]()
     for part in parts:
         origin = {
             "generalist": Artifact(generalist).digest,
             "labels": labels.digest,
             "features": Artifact(part.features).digest,
         }
-        found.append(Store(config, _targets_folder(work, part.name), settings, teachers, origin, part))
+        found.append(
+            Store(config, specialist_targets_folder(work, part.name), settings, teachers, origin, part)
+        )
     return found
 
 

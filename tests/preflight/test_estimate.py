@@ -79,6 +79,20 @@ def test_another_member_is_one_more_training(mini: list[str], needs: list[str]) 
     assert members[1] - 0.001 == pytest.approx(2 * (members[0] - 0.001))  # beside the start of a process
 
 
+def test_what_specialists_take_is_planned_from_their_own_generalist(
+    mini: list[str], needs: list[str]
+) -> None:
+    asked = ["train.specialists.count=2", "train.specialists.generalist=member-1"]
+    asked += ["+models.wide={kind: dnn, hidden_units: 1024}", "train.models=[member,wide]"]
+    hard = estimated(mini, *asked, stages=("train",)).stages["train"]
+    specialists = {f"train/specialist-{number}" for number in range(2)}
+    assert hard.files.keys() == {"train/member-1", "train/specialist-sets", *specialists}
+    assert hard.files["train/specialist-0"] == hard.files["train/member-1"]
+    soft = estimated(mini, *asked, "train.specialists.soft_rest=0.5", stages=("train",)).stages["train"]
+    assert soft.files.keys() - hard.files.keys() == {"train/specialist-targets-train"}
+    assert soft.steps.keys() - hard.steps.keys() == {"soft targets of train"}
+
+
 def test_before_there_are_features_all_is_estimated(
     mini: list[str], needs: list[str], tmp_path: Path
 ) -> None:
