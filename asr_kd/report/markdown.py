@@ -77,7 +77,7 @@ def _part_table(report: Mapping[str, Any], part: str) -> str:
         rows.append((name, f"{system['parameters']:,}", *_rate(metrics), *counts, *_frames(metrics)))
         if system["name"] == report["mean_single"]["members"][-1]:
             mean = report["mean_single"]["metrics"][part]
-            counts = (f"{mean['errors']:.1f}", "", str(mean["words"]))
+            counts = (errors_in_words(mean["errors"]), "", str(mean["words"]))
             rows.append(("**mean single**", "", *_rate(mean), *counts, *_frames(mean)))
     return table(("system", "parameters", "WER %", *INTERVALS, *counted), rows)
 
@@ -177,7 +177,7 @@ def _comparison_table(entries: Sequence[Mapping[str, Any]], show_baseline: bool 
             *([entry["baseline"]] if show_baseline else []),
             f"{100 * entry['difference']['value']:+.2f}",
             *(signed_ends(entry[f"by_{unit}"]) for unit in UNITS),
-            " : ".join(_count(entry[key]) for key in ("errors", "baseline_errors")),
+            " : ".join(errors_in_words(entry[key]) for key in ("errors", "baseline_errors")),
             f"{entry['improvement']:.2f}",
             *(p_values(test) for test in (entry, entry.get("mapsswe"))),
             percent(entry["detectable"]),
@@ -189,7 +189,7 @@ def _comparison_table(entries: Sequence[Mapping[str, Any]], show_baseline: bool 
     return table((*header, "p (Holm)", "MAPSSWE p (Holm)", "detectable"), rows)
 
 
-def _count(errors: float) -> str:
+def errors_in_words(errors: float) -> str:
     """Errors of a system, or of the mean of several, which are not a whole number."""
     return f"{errors:.1f}".removesuffix(".0")
 
@@ -243,7 +243,7 @@ def _other_lms(report: Mapping[str, Any]) -> list[str]:
 
 
 def _lm_cells(parts: Mapping[str, Any]) -> tuple[str, ...]:
-    return (*_rate(parts["test"]), f"{parts['test']['errors']:g}", percent(parts["dev"]["wer"]))
+    return (*_rate(parts["test"]), errors_in_words(parts["test"]["errors"]), percent(parts["dev"]["wer"]))
 
 
 def _speed(report: Mapping[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from asr_kd.report.alignment_grid import DELETION, INSERTION, SUBSTITUTION, grid, kinds
 from asr_kd.report.headline import difference_in_words, p_in_words, tuning_in_words, verdict
 from asr_kd.report.markdown import (
+    errors_in_words,
     gap_cells,
     intervals_note,
     percent,
@@ -42,6 +43,7 @@ def render(template: str, systems: Mapping[str, str], **content: Any) -> str:
         "in_words": difference_in_words,
         "verdict": verdict,
         "tuning_in_words": tuning_in_words,
+        "errors": errors_in_words,
         "gap_cells": gap_cells,
         "intervals_note": intervals_note,
         "speed_note": speed_note,
