@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from asr_kd.config import Config, StudentConfig
+from asr_kd.config import CompressConfig, Config, PruneConfig, StudentConfig
 from asr_kd.report.rates import interval_json
 from asr_kd.report.results import Decoded, Results
 from asr_kd.report.seeds import but_seed
@@ -61,11 +61,12 @@ def comparisons(config: Config, results: Results) -> dict[str, list[dict[str, An
     Returns:
         ``comparisons``: ensemble, specialists and students against the mean single network. ``pairs``:
         specialists and students against the ensemble. ``compressed``: what was made of students against the
-        ensemble, where there is none against the mean single network. ``against_controls``: see
-        `against_controls`. ``against_generalist``: specialists and students against the one member that the
-        specialists come from. ``against_gmm``: the mean single network, every member, ensemble, specialists
-        and students against the GMM. The p values of the first two are corrected for being one family of
-        tests, those of each of the others for being another.
+        ensemble, where there is none against the mean single network. ``against_source``: the same against
+        what they were made of. ``against_controls``: see `against_controls`; then pruned networks against
+        those pruned alike and trained on labels. ``against_generalist``: specialists and students against
+        the one member that the specialists come from. ``against_gmm``: the mean single network, every
+        member, ensemble, specialists and students against the GMM. The p values of the first two are
+        corrected for being one family of tests, those of each of the others for being another.
     """
 
     def sides(*kinds: str) -> list[Side]:
@@ -81,7 +82,11 @@ def comparisons(config: Config, results: Results) -> dict[str, list[dict[str, An
         "comparisons": against(mean, taught),
         "pairs": against(ensemble, learnt),
         "compressed": against(ensemble or mean, sides("pruned", "int8")),
-        "against_controls": against_controls(config.distill.students, results),
+        "against_source": against_source(config.compress, results),
+        "against_controls": [
+            *against_controls(config.distill.students, results),
+            *_pruned_on_labels(config.compress.pruned, results),
+        ],
         "against_generalist": against(_generalist(results), learnt),
         "against_gmm": against(gmm, [mean, *sides("member"), *taught]),
     }
@@ -121,6 +126,40 @@ def against_controls(students: Mapping[str, StudentConfig], results: Results) ->
         for key, taught in soft.items()
         for control, controls in hard.items()
         if speech[key] == speech[control]
+    ]
+
+
+def _pruned_on_labels(pruned: Mapping[str, PruneConfig], results: Results) -> list[tuple[Side, Side]]:
+    """Networks pruned and trained with soft targets beside those pruned alike and trained on labels."""
+    entries: dict[str, list[Decoded]] = {"soft": [], "hard": []}
+    for entry in results.of_kind("pruned"):
+        entries[pruned[entry.system.name].targets].append(entry)
+
+    def shape(entry: Decoded) -> tuple[str, str, float]:
+        settings = pruned[entry.system.name]
+        return settings.student, settings.method, settings.keep
+
+    return [
+        (Side.of(soft), Side.of(hard))
+        for soft in entries["soft"]
+        for hard in entries["hard"]
+        if shape(soft) == shape(hard)
+    ]
+
+
+def against_source(compress: CompressConfig, results: Results) -> list[tuple[Side, Side]]:
+    """Pruned and 8-bit networks beside the student or pruned network that each was made of.
+
+    Args:
+        compress: how they were made.
+        results: what was decoded.
+    """
+    sources = {name: one.student for name, one in compress.pruned.items()}
+    sources |= {name: one.network for name, one in compress.int8.items()}
+    known = {entry.system.name: Side.of(entry) for entry in results.of_kind("student", "pruned", "int8")}
+    return [
+        (known[entry.system.name], known[sources[entry.system.name]])
+        for entry in results.of_kind("pruned", "int8")
     ]
 
 

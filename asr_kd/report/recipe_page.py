@@ -19,6 +19,7 @@ from asr_kd.hmm.word_times import WordTime, word_times
 from asr_kd.progress import say
 from asr_kd.report.breakdown import ERROR_KINDS
 from asr_kd.report.figures import CONFUSED_PHONES, CURVES, DIFFERENCES
+from asr_kd.report.markdown import FAMILIES
 from asr_kd.report.page import changed_utterances
 from asr_kd.report.page import render as render_page
 from asr_kd.report.results import Decoded, Results
@@ -61,6 +62,7 @@ def render(
         first_student=next(iter(students), ""),
         ensemble="ensemble" in systems.values(),
         by=results.test_sets[PART].by,
+        families=FAMILIES,
         timed=any("rtf" in system for system in report["systems"]),
         compared=list(compared),
         typical=shown[0].system.name,

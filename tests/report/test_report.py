@@ -169,6 +169,40 @@ def test_compressed_networks_are_compared_with_the_ensemble(recipe: tuple[Config
     assert after["compressed"] == []
 
 
+def test_compressed_networks_are_compared_with_what_they_were_made_of_and_with_labels_alone(
+    recipe: tuple[Config, Path],
+) -> None:
+    config, work = recipe
+    config.compress.pruned = {
+        "soft": PruneConfig(),
+        "hard": PruneConfig(targets="hard", rounds=7),
+        "thin": PruneConfig(method="low_rank"),
+        "less": PruneConfig(keep=0.5, targets="hard"),
+    }
+    config.compress.int8 = {"small": QuantiseConfig(network="thin")}
+    wrong = {"soft": 3, "hard": 6, "thin": 5, "less": 4, "small": 7}
+    for name in wrong:
+        make_model(work / "compress" / name, seed=6)
+    write_decodings(config, work, WRONG | wrong)
+    content = written(config, work)
+    sides = {
+        key: [
+            (entry["system"], entry["baseline"], entry["errors"], entry["baseline_errors"])
+            for entry in content[key]
+        ]
+        for key in ("against_source", "against_controls")
+    }
+    of_student = [(name, "student", wrong[name], WRONG["student"]) for name in wrong if name != "small"]
+    assert sides["against_source"] == [*of_student, ("small", "thin", 7, 5)]
+    # Pruned in the same way, by as much: how often is what it takes to train them.
+    assert sides["against_controls"] == [("soft", "hard", 3, 6)]
+    assert any(line.startswith("The WER of soft") for line in content["headline"])
+    for page in ("report.md", "report.html"):
+        text = (work / "report" / page).read_text()
+        assert "Compressed networks against what they were made of" in text
+    assert "| small | thin | " in (work / "report" / "report.md").read_text()
+
+
 def test_the_interval_of_a_system_is_its_own(recipe: tuple[Config, Path]) -> None:
     config, work = recipe
     before = written(config, work)
