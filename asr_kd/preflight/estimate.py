@@ -43,11 +43,12 @@ def estimate(config: Config, stages: Sequence[str], seconds: float) -> Estimate:
     work = Path(config.work)
     found = states(config, work, [stage for stage in STAGES if stage.name in stages], hashes=False)
     missing = frozenset(state.path for state in found if state.condition != "done")
+    done = frozenset(state.path for state in found) - missing
     if not missing:
         return Estimate({}, 0, guessed=False)
     with memory.budgeted(config.memory_budget):
         workers, device = resolve_workers(config.workers), str(resolve_device(config.device))
-        scene = Scene(config, work, read_sizes(config, work), missing, workers, device, seconds)
+        scene = Scene(config, work, read_sizes(config, work), missing, workers, device, seconds, done)
         plan = Plan()
         for name in stages:
             if name in PLANNERS:

@@ -65,6 +65,7 @@ class Scene:
         workers: processes at most.
         device: where networks compute.
         seconds: to measure the speed of a network for.
+        done: artefacts that stay, in folders too of which not all is known.
     """
 
     config: Config
@@ -74,9 +75,12 @@ class Scene:
     workers: int
     device: str
     seconds: float
+    done: frozenset[Path] = frozenset()
 
     def lacks(self, path: Path) -> bool:
         """Whether the artefact at `path` is to be made."""
+        if path in self.done:
+            return False
         return path in self.missing or self.work / path.relative_to(self.work).parts[0] in self.missing
 
     def processes(self, private_bytes: int, threads: int = 1) -> int:
