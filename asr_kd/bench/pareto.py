@@ -18,7 +18,9 @@ _COLOURS = {
 _COSTS = (("bytes", "bytes of weights"), ("acoustic_rtf", "real-time factor of the networks, one thread"))
 _LOSSES = (("cross_entropy", 1.0, "test cross entropy a frame"), ("wer", 100.0, "test WER in %"))
 _LETTER, _LINE = 4.8, 9.0  # width of a letter and height of a line of names, in points
-_HEIGHTS = (3.0, -8.0, 13.0, -18.0, 23.0, -28.0)  # of names above their points, best first
+# Of names above their points, best first; one of `_FAR` has a line to its point.
+_HEIGHTS = tuple(height for step in range(25) for height in (3.0 + 10 * step, -8.0 - 10 * step))
+_FAR = _HEIGHTS[4:]
 
 
 def render_pareto(content: Mapping[str, Any]) -> str:
@@ -112,15 +114,24 @@ def _write_names(axes: Axes, names: Sequence[tuple[str, tuple[float, float]]]) -
         left, middle = axes.transData.transform(place)
         right = left + _LETTER * len(name) * pixels
         beside = [line for begin, end, line in taken if left < end and begin < right]
+        inside = axes.bbox.y0, axes.bbox.y1 - _LINE * pixels
         lines = {height: middle + height * pixels for height in _HEIGHTS}
         free = (
             height
             for height, line in lines.items()
-            if all(abs(line - other) >= _LINE * pixels for other in beside)
+            if inside[0] < line < inside[1] and all(abs(line - other) >= _LINE * pixels for other in beside)
         )
         height = next(free, _HEIGHTS[0])
         taken.append((left, right, lines[height]))
-        axes.annotate(name, place, xytext=(5, height), textcoords="offset points", fontsize=8)
+        line = {"arrowstyle": "-", "color": "lightgrey", "shrinkA": 0.0, "relpos": (0.0, 0.5)}
+        axes.annotate(
+            name,
+            place,
+            xytext=(5, height),
+            textcoords="offset points",
+            fontsize=8,
+            arrowprops=line if height in _FAR else None,
+        )
 
 
 def _speed_row(row: Mapping[str, Any]) -> tuple[str, ...]:
