@@ -10,6 +10,7 @@ import pytest
 
 from asr_kd import cli, memory, pipeline
 from asr_kd.config import LmConfig, OptimiserConfig, StudentConfig
+from asr_kd.config.stages import stage_settings
 from asr_kd.errors import AsrKdError
 
 RECIPES = sorted(path.parent.name for path in (Path(__file__).parents[1] / "recipes").glob("*/recipe.yaml"))
@@ -73,6 +74,9 @@ def test_seeds_of_a_student_are_students_that_differ_in_nothing_else() -> None:
     assert [one.seed for one in by_name.values()] == [4, 5, 6]
     assert all(replace(one, seed=4) == by_name["student"] for one in by_name.values())
     assert by_name["student"].transfer.views  # the recipe's, not those of a new student
+    # Written out: what an earlier version noted of the same students is not another setting.
+    noted = stage_settings(students, "distill")["distill"]["students"]
+    assert noted.keys() == by_name.keys() and all("seeds" not in one for one in noted.values())
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from asr_kd.preflight.measure_speech import FEATURES, SEARCH
 from asr_kd.preflight.networks import EXPORT, export_data, find_network
 from asr_kd.preflight.plan import Need, Plan, Scene
 from asr_kd.preflight.speech import need_features, need_passes
-from asr_kd.preflight.trainings import member_names, scoring, teaching, total
+from asr_kd.preflight.trainings import member_models, scoring, teaching, total
 from asr_kd.report.results import headline_lm
 from asr_kd.stages import given_frames
 
@@ -143,8 +143,7 @@ def _recognition(scene: Scene, plan: Plan, name: str, features: float, network: 
 def _in_torch(scene: Scene, plan: Plan) -> Amounts:
     """Of members one an architecture."""
     config, works, known = scene.config, list[Amounts](), set[str]()
-    folders = member_folders(config, scene.work)
-    models = {one.name: name for one, name in zip(folders, member_names(scene), strict=True)}
+    models = member_models(scene)
     for name, kind in systems(scene).items():
         if config.bench.systems and name not in config.bench.systems:
             continue

@@ -29,6 +29,7 @@ from asr_kd.preflight.plan import Need, Plan, Scene
 from asr_kd.preflight.speech import extract
 from asr_kd.preflight.trainings import (
     Trainings,
+    member_models,
     member_names,
     parameters,
     scoring,
@@ -60,9 +61,7 @@ def plan_train(scene: Scene, plan: Plan) -> None:
 
 
 def _plan_specialists(scene: Scene, plan: Plan, parts: Sequence[str]) -> None:
-    config, settings = scene.config, scene.config.train.specialists
-    members = zip(member_folders(config, scene.work), member_names(scene), strict=True)
-    models = {folder.name: name for folder, name in members}
+    settings, models = scene.config.train.specialists, member_models(scene)
     if not settings.count or settings.generalist not in models:
         return
     frames, name = scene.sizes.frames(*parts), models[settings.generalist]
@@ -72,9 +71,9 @@ def _plan_specialists(scene: Scene, plan: Plan, parts: Sequence[str]) -> None:
         jobs = divided(work, scene.workers)
         plan.steps.append(Step("train", "specialist sets", jobs, scene.workers, TORCH))
         plan.write("train", sets_folder(scene.work), 8 * scene.sizes.senones**2)
+    kept = generalist_targets(scene.sizes.senones)
     for part in parts if settings.soft_rest else ():
         folder = specialist_targets_folder(scene.work, part)
-        kept = generalist_targets(scene.sizes.senones)
         _plan_store(scene, plan, "train", folder, part, settings.generalist, kept)
     trainings = Trainings(scene, plan, "train", "specialists")
     for number in range(settings.count):
@@ -164,8 +163,7 @@ def _plan_quality(scene: Scene, plan: Plan) -> None:
     dev, test = scene.sizes.frames("dev"), scene.sizes.frames("test")
     sampled = sample_size(dev, scene.sizes.senones)
     seen = dev + test + sampled  # for a temperature
-    members = zip(member_folders(config, scene.work), member_names(scene), strict=True)
-    systems = {folder.name: ("train.models", name) for folder, name in members}
+    systems = {member: ("train.models", name) for member, name in member_models(scene).items()}
     systems |= {name: ("distill.students", one.model) for name, one in config.distill.students.items()}
     for system, (setting, name) in systems.items():
         if scene.lacks(frames / system):

@@ -33,6 +33,12 @@ def member_names(scene: Scene) -> list[str]:
     return [names[number % len(names)] for number in range(scene.config.train.members)]
 
 
+def member_models(scene: Scene) -> dict[str, str]:
+    """The model of every member, by the name of its folder."""
+    folders = member_folders(scene.config, scene.work)
+    return {folder.name: name for folder, name in zip(folders, member_names(scene), strict=True)}
+
+
 def scoring(scene: Scene, plan: Plan, name: str, setting: str, frames: float, share: float = 1.0) -> Amounts:
     """The work of scoring frames with a network, or with what a share of its multiply-adds leaves of it."""
     unit = scene.network(plan, name, named_settings(scene.config.models, name, setting))
@@ -43,7 +49,7 @@ def teaching(scene: Scene, plan: Plan, frames: float, teachers: str) -> Amounts:
     """The work of scoring frames with the teachers of that name, see `StudentConfig.teachers`."""
     config, names = scene.config, member_names(scene)
     alone = config.train.specialists.generalist if teachers == "specialists" else teachers
-    members = dict(zip((folder.name for folder in member_folders(config, scene.work)), names, strict=True))
+    members = member_models(scene)
     if alone in members:
         # Specialists have a say in about every other frame.
         share = 1 + config.train.specialists.count / 2 if teachers == "specialists" else 1

@@ -131,19 +131,13 @@ def against_controls(students: Mapping[str, StudentConfig], results: Results) ->
 
 def _pruned_on_labels(pruned: Mapping[str, PruneConfig], results: Results) -> list[tuple[Side, Side]]:
     """Networks pruned and trained with soft targets beside those pruned alike and trained on labels."""
-    entries: dict[str, list[Decoded]] = {"soft": [], "hard": []}
-    for entry in results.of_kind("pruned"):
-        entries[pruned[entry.system.name].targets].append(entry)
-
-    def shape(entry: Decoded) -> tuple[str, str, float]:
-        settings = pruned[entry.system.name]
-        return settings.student, settings.method, settings.keep
-
+    entries = [(pruned[entry.system.name], Side.of(entry)) for entry in results.of_kind("pruned")]
     return [
-        (Side.of(soft), Side.of(hard))
-        for soft in entries["soft"]
-        for hard in entries["hard"]
-        if shape(soft) == shape(hard)
+        (side, control)
+        for soft, side in entries
+        for hard, control in entries
+        if (soft.targets, hard.targets) == ("soft", "hard")
+        and (soft.student, soft.method, soft.keep) == (hard.student, hard.method, hard.keep)
     ]
 
 

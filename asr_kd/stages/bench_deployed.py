@@ -20,7 +20,8 @@ import soundfile
 from asr_kd import artifacts, disk
 from asr_kd.bench.deployed import Deployed, Measured, TimedRecogniser, measure, summarise
 from asr_kd.bench.fresh import fresh_process
-from asr_kd.bench.pareto import draw_pareto, render_pareto
+from asr_kd.bench.pareto import render_pareto
+from asr_kd.bench.pareto_picture import draw_pareto
 from asr_kd.bench.peers import pocketsphinx_peers
 from asr_kd.config import Config
 from asr_kd.corpus.lexicon import Lexicon

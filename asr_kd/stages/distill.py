@@ -69,7 +69,7 @@ def plan(config: Config, work: Path) -> Iterator[Wanted]:
         for place, part in enumerate(parts if student.soft_weight > 0 else []):
             path = targets_folder(work, part, student.teachers)
             yield Wanted(path, partial(_targets_made_from, config, work, student, place))
-        yield Wanted.by(student_folder(work, name), partial(student_job, config, work, name))
+        yield Wanted.by(student_folder(work, name), partial(student_job, config, work, name, {}))
     yield from frame_quality.plan(config, work, lambda: make_teachers(config, work).teachers)
 
 
@@ -122,7 +122,7 @@ class TeachersOfRecipe:
     inputs: dict[str, str]
 
 
-def student_job(config: Config, work: Path, name: str, stores: Stores | None = None) -> TrainingJob:
+def student_job(config: Config, work: Path, name: str, stores: Stores) -> TrainingJob:
     """The training of one student; the soft targets that it needs are made where they are missing.
 
     Args:
@@ -131,8 +131,7 @@ def student_job(config: Config, work: Path, name: str, stores: Stores | None = N
         name: of the student.
         stores: soft targets that are known to be of today; gains what else is needed.
     """
-    teachers = _teachers_of(config, work, config.distill.students[name])
-    return _student(config, work, name, teachers, {} if stores is None else stores)
+    return _student(config, work, name, _teachers_of(config, work, config.distill.students[name]), stores)
 
 
 def _teachers_of(config: Config, work: Path, student: StudentConfig) -> TeachersOfRecipe:

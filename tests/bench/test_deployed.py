@@ -17,7 +17,8 @@ from asr_kd.bench.deployed import (
     percentiles,
     summarise,
 )
-from asr_kd.bench.pareto import draw_pareto, render_pareto
+from asr_kd.bench.pareto import render_pareto
+from asr_kd.bench.pareto_picture import draw_pareto
 from asr_kd.bench.peers import pocketsphinx_peers
 from asr_kd.corpus.lexicon import Lexicon
 from asr_kd.decoding.network import BLOCK_FRAMES, OnnxNetwork
