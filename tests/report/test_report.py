@@ -261,6 +261,7 @@ def test_students_are_compared_with_controls_of_the_same_speech(recipe: tuple[Co
     settings = config.distill.students["student"]
     others = {
         "student-1": replace(settings, seed=1),
+        "student-2": replace(settings, seed=2),
         "control": replace(settings, soft_weight=0.0, hard_weight=1.0),
         # `unlabelled` teaches a control nothing: it sees the same.
         "control-1": replace(settings, soft_weight=0.0, hard_weight=1.0, seed=1),
@@ -270,7 +271,7 @@ def test_students_are_compared_with_controls_of_the_same_speech(recipe: tuple[Co
         "told": replace(settings, transfer=replace(settings.transfer, unlabelled="always")),
     }
     config.distill.students |= others
-    wrong = {"student-1": 1, "control": 6, "control-1": 5, "tenth": 7, "told": 2}
+    wrong = {"student-1": 1, "student-2": 2, "control": 6, "control-1": 5, "tenth": 7, "told": 2}
     content = written_with(config, work, "distill", wrong)
     found = {
         (entry["system"], entry["baseline"]): (entry["errors"], entry["baseline_errors"], entry["p_holm"])
@@ -278,18 +279,18 @@ def test_students_are_compared_with_controls_of_the_same_speech(recipe: tuple[Co
     }
     smallest = min(entry["p"] for entry in content["against_controls"])
     assert found == {
-        ("student (2 seeds)", "control (2 seeds)"): (2.5, 5.5, pytest.approx(2 * smallest)),
+        ("student (3 seeds)", "control (2 seeds)"): (pytest.approx(7 / 3), 5.5, pytest.approx(2 * smallest)),
         ("told", "control (2 seeds)"): (2, 5.5, pytest.approx(2 * smallest)),
     }
     text = (work / "report" / "report.md").read_text()
-    assert "| student (2 seeds) | control (2 seeds) | " in text
-    assert " | 2.5 : 5.5 | " in text and " | 2 : 5.5 | " in text
+    assert "| student (3 seeds) | control (2 seeds) | " in text
+    assert " | 2.3 : 5.5 | " in text and " | 2 : 5.5 | " in text
     page = (work / "report" / "report.html").read_text()
     assert (
         "the labels of the same speech alone" in page
-        and "student (2 seeds) against control (2 seeds)" in page
+        and "student (3 seeds) against control (2 seeds)" in page
     )
-    assert ">2.5 : 5.5<" in page and ">2 : 5.5<" in page
+    assert ">2.3 : 5.5<" in page and ">2 : 5.5<" in page
 
 
 def test_errors_of_every_kind_by_speaker_and_utterance(recipe: tuple[Config, Path]) -> None:
