@@ -138,7 +138,7 @@ def test_shape_of_the_rest_is_shared_by_all_parts_and_followed(with_members: Con
     assert len({artifacts.Artifact(folder).sha256("tail_shape.npy") for folder in folders}) == 1
     assert (SoftTargets.open(folders[1]).tail != 0).any()
 
-    objective = distill.student_job(with_members, tmp_path, "student").objective
+    objective = distill.student_job(with_members, tmp_path, "student", {}).objective
     assert isinstance(objective, DistillationObjective) and objective.tail_shape is not None
     assert objective.tail_shape.rank == 3
 
