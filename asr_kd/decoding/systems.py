@@ -6,18 +6,10 @@ from pathlib import Path
 from typing import Literal
 
 from asr_kd.config import Config
-from asr_kd.distillation.teachers import teacher_models
+from asr_kd.distillation.teachers import specialist_folders, teacher_models
 from asr_kd.distillation.weights import read_weights
 from asr_kd.errors import AsrKdError
-from asr_kd.layout import (
-    generalist_folder,
-    member_folders,
-    sets_folder,
-    specialist_folder,
-    student_folder,
-)
-from asr_kd.planning import check_settled
-from asr_kd.specialists.sets import SpecialistSets
+from asr_kd.layout import generalist_folder, member_folders, student_folder
 
 Kind = Literal["gmm", "member", "ensemble", "student", "pruned", "int8", "specialists"]
 
@@ -64,9 +56,7 @@ def recipe_systems(config: Config, work: Path) -> list[System]:
         weights = read_weights(work) if average == "log-linear" else None
         systems.append(System("ensemble", "ensemble", models, average, weights, mappings))
     if config.train.specialists.count:
-        check_settled(sets_folder(work))
-        numbers = range(len(SpecialistSets.read(sets_folder(work)).sets))
-        folders = (generalist_folder(config, work), *(specialist_folder(work, number) for number in numbers))
+        folders = (generalist_folder(config, work), *specialist_folders(work))
         systems.append(System("specialists", "specialists", folders, top=config.train.specialists.top))
     systems += [System(name, "student", (student_folder(work, name),)) for name in config.distill.students]
     systems += [System(name, "pruned", (work / "compress" / name,)) for name in config.compress.pruned]

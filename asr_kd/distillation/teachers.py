@@ -87,23 +87,36 @@ def specialist_teachers(config: Config, work: Path, senones: int) -> Teachers:
     settings = config.train.specialists
     if not settings.count:
         raise AsrKdError("train.specialists.count=0: the recipe has no specialists; give a number of sets")
-    check_settled(sets_folder(work))
-    sets = SpecialistSets.read(sets_folder(work)).sets
-    folders = tuple(specialist_folder(work, number) for number in range(len(sets)))
-    generalist = generalist_folder(config, work)
-    for folder, classes in zip(folders, sets, strict=True):
-        _check_specialist(folder, classes, generalist)
-    teachers = Teachers.of([generalist], senones, "arithmetic", config.precision)
+    folders = checked_specialists(config, work)
+    teachers = Teachers.of([generalist_folder(config, work)], senones, "arithmetic", config.precision)
     return replace(teachers, specialists=folders, top=settings.top)
 
 
-def _check_specialist(folder: Path, classes: tuple[int, ...], generalist: Path) -> None:
-    """That it is of today's set and generalist: a stage train that failed may have left others."""
-    made_from = Artifact(folder).manifest["fingerprint"]["inputs"]
-    if Specialty.read(folder).classes != classes:
-        raise AsrKdError(f"{folder} is of another set than today's; run stage train again")
-    if made_from["generalist"] != Artifact(generalist).digest:
-        raise AsrKdError(f"{folder} comes from another {generalist.name} than today's; run stage train again")
+def checked_specialists(config: Config, work: Path) -> tuple[Path, ...]:
+    """The folders of a recipe's specialists.
+
+    Raises:
+        AsrKdError: one is not trained, or of another set or generalist than today's: a stage train that
+            failed may have left it.
+    """
+    folders, generalist = specialist_folders(work), generalist_folder(config, work)
+    for folder, classes in zip(folders, SpecialistSets.read(sets_folder(work)).sets, strict=True):
+        made_from = Artifact(folder).manifest["fingerprint"]["inputs"]
+        if Specialty.read(folder).classes != classes:
+            raise AsrKdError(f"{folder} is of another set than today's; run stage train again")
+        if made_from["generalist"] != Artifact(generalist).digest:
+            raise AsrKdError(
+                f"{folder} comes from another {generalist.name} than today's; run stage train again"
+            )
+    return folders
+
+
+def specialist_folders(work: Path) -> tuple[Path, ...]:
+    """Where a recipe's specialists belong: one a set."""
+    check_settled(sets_folder(work))
+    return tuple(
+        specialist_folder(work, number) for number in range(len(SpecialistSets.read(sets_folder(work)).sets))
+    )
 
 
 class LoadedTeachers:

@@ -19,6 +19,7 @@ from asr_kd.decoding.graph import GRAPH_FILE
 from asr_kd.decoding.search import Hypothesis, SearchSettings
 from asr_kd.decoding.systems import System, recipe_systems
 from asr_kd.decoding.tuning import Tuning, tune, tuning_part
+from asr_kd.distillation.teachers import checked_specialists
 from asr_kd.frames import FrameIndex
 from asr_kd.jobs import LITTLE, OWN_WORKERS, Cost, WorkerPool, resolve_workers
 from asr_kd.launching import make_launcher
@@ -180,6 +181,8 @@ def _folder(work: Path, lm: str, system: System) -> Path:
 
 
 def _made_from(config: Config, work: Path, system: System, lm: str) -> dict[str, Any]:
+    if system.kind == "specialists":
+        checked_specialists(config, work)
     data = artifacts.Artifact(work / "data")
     inputs: dict[str, artifacts.Artifact | str] = {
         "labels": artifacts.Artifact(work / "align" / "labels"),

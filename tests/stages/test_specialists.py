@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from asr_kd import artifacts
-from asr_kd.config import Config, SpecialistsConfig, StudentConfig
+from asr_kd.config import Config, LmConfig, SpecialistsConfig, StudentConfig
 from asr_kd.decoding.acoustic import NetworkScorer
 from asr_kd.decoding.systems import recipe_systems
 from asr_kd.distillation.quality import PartQuality, Tuned, _add_covered
@@ -18,7 +18,7 @@ from asr_kd.models.storage import load_model
 from asr_kd.specialists.inference import combine_plain
 from asr_kd.specialists.sets import SpecialistSets
 from asr_kd.specialists.teacher import LoadedSpecialists
-from asr_kd.stages import distill, train
+from asr_kd.stages import decode, distill, train
 from tests.stages.test_train import OPTIMISER, trainable_work
 from tests.training.toy import SENONES
 
@@ -118,6 +118,10 @@ def test_specialists_that_a_failed_stage_left_are_refused(tmp_path: Path) -> Non
     SpecialistSets.of([[0, 3], *sets.sets[1:]], SENONES).write(path)
     with pytest.raises(AsrKdError, match="specialist-0 is of another set"):
         specialist_teachers(config, tmp_path, SENONES)
+    config.lms = {"bigram": LmConfig(order=2)}
+    decodings = {wanted.path.name: wanted for wanted in decode.plan(config, tmp_path)}
+    with pytest.raises(AsrKdError, match="specialist-0 is of another set"):
+        decodings["specialists"].made_from()
     sets.write(path)
     assert specialist_teachers(config, tmp_path, SENONES).specialists
     config.train.specialists.generalist = "member-1"
