@@ -102,7 +102,7 @@ def sentences(report: Mapping[str, Any]) -> list[str]:
     ]
     found += [
         difference_in_words(pair, f"The WER of {pair['system']}", f"that of {pair['baseline']}")
-        + "; the latter learnt from labels alone, of the same speech."
+        + "; the latter learnt from labels alone, of the same transcribed speech."
         for pair in report["against_controls"]
     ]
     found += _below_the_gmm(report["against_gmm"])

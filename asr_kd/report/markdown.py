@@ -158,7 +158,7 @@ def _comparisons(report: Mapping[str, Any]) -> list[str]:
         title = "## Compressed networks against what they were made of"
         blocks += [title, _comparison_table(report["against_source"], show_baseline=True)]
     if report["against_controls"]:
-        title = "## Soft targets against the labels of the same speech alone"
+        title = "## Soft targets against the labels of the same transcribed speech alone"
         blocks += [title, _comparison_table(report["against_controls"], show_baseline=True)]
     if report["against_generalist"]:
         title = f"## Against the generalist, {report['against_generalist'][0]['baseline']}"

@@ -79,7 +79,7 @@ def test_controls_of_the_same_speech() -> None:
     report["against_controls"] = [pair("control (3 seeds)", 0.011, 0.02, "student (3 seeds)")]
     assert sentences(report)[0] == (
         "The WER of student (3 seeds) is 1.1 points above that of control (3 seeds), interval 0.1 to 2.1: "
-        "distinguishable; the latter learnt from labels alone, of the same speech."
+        "distinguishable; the latter learnt from labels alone, of the same transcribed speech."
     )
     report["against_controls"] = [pair("control", 0.0, 0.02)]
     assert sentences(report)[0].startswith("The WER of student is that of control to 0.1 points, ")

@@ -287,7 +287,7 @@ def test_students_are_compared_with_controls_of_the_same_speech(recipe: tuple[Co
     assert " | 2.3 : 5.5 | " in text and " | 2 : 5.5 | " in text
     page = (work / "report" / "report.html").read_text()
     assert (
-        "the labels of the same speech alone" in page
+        "the labels of the same transcribed speech alone" in page
         and "student (3 seeds) against control (2 seeds)" in page
     )
     assert ">2.3 : 5.5<" in page and ">2 : 5.5<" in page
