@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from asr_kd.config import Config
-from asr_kd.distillation.teachers import specialist_folders, teacher_models
+from asr_kd.distillation.teachers import specialist_sets, teacher_models
 from asr_kd.distillation.weights import read_weights
 from asr_kd.errors import AsrKdError
 from asr_kd.layout import generalist_folder, member_folders, student_folder
@@ -56,7 +56,7 @@ def recipe_systems(config: Config, work: Path) -> list[System]:
         weights = read_weights(work) if average == "log-linear" else None
         systems.append(System("ensemble", "ensemble", models, average, weights, mappings))
     if config.train.specialists.count:
-        folders = (generalist_folder(config, work), *specialist_folders(work))
+        folders = (generalist_folder(config, work), *specialist_sets(work))
         systems.append(System("specialists", "specialists", folders, top=config.train.specialists.top))
     systems += [System(name, "student", (student_folder(work, name),)) for name in config.distill.students]
     systems += [System(name, "pruned", (work / "compress" / name,)) for name in config.compress.pruned]

@@ -99,8 +99,8 @@ def checked_specialists(config: Config, work: Path) -> tuple[Path, ...]:
         AsrKdError: one is not trained, or of another set or generalist than today's: a stage train that
             failed may have left it.
     """
-    folders, generalist = specialist_folders(work), generalist_folder(config, work)
-    for folder, classes in zip(folders, SpecialistSets.read(sets_folder(work)).sets, strict=True):
+    sets, generalist = specialist_sets(work), generalist_folder(config, work)
+    for folder, classes in sets.items():
         made_from = Artifact(folder).manifest["fingerprint"]["inputs"]
         if Specialty.read(folder).classes != classes:
             raise AsrKdError(f"{folder} is of another set than today's; run stage train again")
@@ -108,15 +108,14 @@ def checked_specialists(config: Config, work: Path) -> tuple[Path, ...]:
             raise AsrKdError(
                 f"{folder} comes from another {generalist.name} than today's; run stage train again"
             )
-    return folders
+    return tuple(sets)
 
 
-def specialist_folders(work: Path) -> tuple[Path, ...]:
-    """Where a recipe's specialists belong: one a set."""
+def specialist_sets(work: Path) -> dict[Path, tuple[int, ...]]:
+    """The senones of every set, by the folder where its specialist belongs; in the order of the sets."""
     check_settled(sets_folder(work))
-    return tuple(
-        specialist_folder(work, number) for number in range(len(SpecialistSets.read(sets_folder(work)).sets))
-    )
+    sets = SpecialistSets.read(sets_folder(work)).sets
+    return {specialist_folder(work, number): classes for number, classes in enumerate(sets)}
 
 
 class LoadedTeachers:

@@ -11,7 +11,7 @@ import numpy as np
 from asr_kd.artifacts import Artifact, create, find, fingerprint
 from asr_kd.config import Config, TransferConfig
 from asr_kd.distillation.soft_targets import TargetSettings
-from asr_kd.distillation.teachers import Teachers
+from asr_kd.distillation.teachers import Teachers, specialist_sets
 from asr_kd.errors import AsrKdError
 from asr_kd.hmm.definition import HmmDefinition
 from asr_kd.hmm.labels import count_labels
@@ -27,7 +27,7 @@ from asr_kd.layout import (
     transfer_folders,
 )
 from asr_kd.models.devices import resolve_device, resolve_precision
-from asr_kd.planning import Wanted, check_settled
+from asr_kd.planning import Wanted
 from asr_kd.progress import say
 from asr_kd.seeding import derive_seed
 from asr_kd.specialists.confusable import correlation, make_sets, prepare_columns
@@ -70,9 +70,8 @@ def plan(
         taught = _taught(stores()) or parts()
         return _job(config, work, number, SpecialistSets.read(path), taught, open_dev, inputs)
 
-    check_settled(path)  # the sets say how many specialists there are
-    for number in range(len(SpecialistSets.read(path).sets)):
-        yield Wanted.by(specialist_folder(work, number), partial(job, number))
+    for number, folder in enumerate(specialist_sets(work)):
+        yield Wanted.by(folder, partial(job, number))
 
 
 def run(
