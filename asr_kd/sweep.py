@@ -127,7 +127,7 @@ def run(arguments: Sequence[str], load: Load) -> Path:
             failures.append(str(error))
     if failures:
         raise AsrKdError("; ".join(failures))
-    sweep_report.write(folder, [(one.swept, one.work) for one in runs])
+    sweep_report.write(folder, [(one.swept, one.work) for one in runs], base.seed)
     say(f"sweep: {folder / sweep_report.TABLE_FILE}")
     return folder
 

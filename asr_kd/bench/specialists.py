@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from asr_kd.distillation.teachers import specialist_sets
 from asr_kd.features.store import open_part
 from asr_kd.models.inference import log_posteriors
 from asr_kd.models.storage import load_model
 from asr_kd.specialists.inference import Opinion, combine, combine_plain
-from asr_kd.specialists.sets import SpecialistSets
 from asr_kd.specialists.teacher import LoadedSpecialists
 from asr_kd.training.log import LOG_FILE
 
@@ -89,13 +89,12 @@ def main() -> None:
 
     torch.set_num_threads(1)
     train = given.work / "train"
-    count = len(SpecialistSets.read(train / "specialist-sets").sets)
-    folders = [train / f"specialist-{number}" for number in range(count)]
+    folders = list(specialist_sets(given.work))
     model, speech = load_model(train / given.generalist), take_frames(given.work, given.frames)
     frames = sum(map(len, speech))
     own = [log_posteriors(model, one) for one in speech]
     seconds = best_seconds(lambda: [log_posteriors(model, one) for one in speech], given.passes)
-    print(f"{count} specialists, {model.senones} senones, {frames:,} frames, one thread")
+    print(f"{len(folders)} specialists, {model.senones} senones, {frames:,} frames, one thread")
     print(describe(folders, train / given.generalist))
     print(f"generalist alone: {frames / seconds:,.0f} frames/s")
     print(

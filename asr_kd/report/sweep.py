@@ -11,20 +11,25 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from asr_kd.artifacts import MANIFEST, Artifact, finished, replace_file
+from asr_kd.report import specialists
 from asr_kd.report.frames import DATA_FILE, METRICS
 from asr_kd.report.theme import LIGHT, STUDENTS, STYLE
 
 TABLE_FILE, JSON_FILE, PICTURE_FILE = "sweep.md", "sweep.json", "sweep.png"
+_ALIKE = {"seed", "generalist"}  # what runs may differ in that are one group of specialists
 _ENDS = {"mean single": "member", "ensemble": "ensemble"}  # and their colours
 _PANELS = (("test accuracy", 100), ("test cross_entropy", 1), ("wer", 100))
 
 
-def write(folder: Path, runs: Sequence[tuple[Mapping[str, str], Path]]) -> None:
+def write(folder: Path, runs: Sequence[tuple[Mapping[str, str], Path]], seed: int) -> None:
     """Write ``sweep.json``, ``sweep.md`` and ``sweep.png`` into `folder`.
+
+    Where runs have specialists, also the tables of these, see `with_specialists`.
 
     Args:
         folder: of the sweep.
         runs: of each its swept settings and its work folder.
+        seed: of the bootstrap.
     """
     rows = collect(runs)
     with replace_file(folder / JSON_FILE) as temporary:
@@ -33,6 +38,23 @@ def write(folder: Path, runs: Sequence[tuple[Mapping[str, str], Path]]) -> None:
         temporary.write_text(_markdown(rows), encoding="utf-8")
     with replace_file(folder / PICTURE_FILE) as temporary:
         picture(rows).savefig(temporary, dpi=100, format="png", metadata={"Software": None})
+    groups = with_specialists(runs)
+    if groups:
+        specialists.write_pooled(folder, groups, seed)
+
+
+def with_specialists(runs: Sequence[tuple[Mapping[str, str], Path]]) -> list[tuple[str, list[Path]]]:
+    """Folders of the runs with specialists, together those that differ in a seed or the generalist alone.
+
+    With each group the settings that tell it from others.
+    """
+    groups: dict[str, list[Path]] = {}
+    for swept, work in runs:
+        folder = work / "distill" / "frames"
+        if (folder / specialists.DATA_FILE).is_file():
+            kept = {key: value for key, value in swept.items() if key.split(".")[-1] not in _ALIKE}
+            groups.setdefault(", ".join(f"`{key}={value}`" for key, value in kept.items()), []).append(folder)
+    return list(groups.items())
 
 
 def temperature_sweeps(work: Path) -> dict[str, list[dict[str, Any]]]:

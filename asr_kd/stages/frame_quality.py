@@ -49,9 +49,8 @@ def run(config: Config, work: Path, ensemble: Teachers) -> None:
     described = _described(config, systems)
     frame_report.write(work / "distill" / FRAMES, described, config.seed)
     if config.train.specialists.count:
-        names = [one.name for one in described]
         generalist = config.train.specialists.generalist
-        specialists_report.write(work / "distill" / FRAMES, names, generalist, config.seed)
+        specialists_report.write(work / "distill" / FRAMES, described, generalist, config.seed)
     say(f"distill: {work / 'distill' / FRAMES / frame_report.TABLE_FILE}")
 
 

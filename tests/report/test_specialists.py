@@ -1,7 +1,15 @@
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
 import pytest
 
 from asr_kd.distillation.quality import Sums
-from asr_kd.report.specialists import covering_rows
+from asr_kd.report import specialists
+from asr_kd.report.frames import Described
+from asr_kd.report.specialists import Pair, covering_rows
+from asr_kd.report.sweep import with_specialists
 
 
 def covered(*correct: int) -> dict[int, dict[str, Sums]]:
@@ -16,7 +24,7 @@ def covered(*correct: int) -> dict[int, dict[str, Sums]]:
 
 
 def test_changes_have_an_interval_by_speaker() -> None:
-    for row in covering_rows(covered(70, 80, 60), covered(60, 75, 50), seed=0):
+    for row in covering_rows(Pair([covered(70, 80, 60)], [covered(60, 75, 50)]), seed=0):
         assert (row["frames"], row["change_in_correct"]) == (300, 25)
         change = row["accuracy_change"]
         assert change["low"] <= change["value"] <= change["high"]
@@ -24,11 +32,68 @@ def test_changes_have_an_interval_by_speaker() -> None:
 
 def test_differences_are_paired_by_speaker() -> None:
     """Speakers differ, and what is gained on each does not: there is nothing to be unsure of."""
-    for row in covering_rows(covered(75, 95, 15), covered(70, 90, 10), seed=0):
+    for row in covering_rows(Pair([covered(75, 95, 15)], [covered(70, 90, 10)]), seed=0):
         change = row["accuracy_change"]
         assert (change["low"], change["high"]) == pytest.approx((0.05, 0.05))
 
 
 def test_of_one_speaker_there_is_none() -> None:
-    rows = covering_rows(covered(70), covered(60), seed=0)
+    rows = covering_rows(Pair([covered(70)], [covered(60)]), seed=0)
     assert [(row["change_in_correct"], row["accuracy_change"]) for row in rows] == [(10, None), (10, None)]
+
+
+def write_run(folder: Path, generalist: str, correct: Mapping[str, tuple[int, ...]]) -> None:
+    """A run's tables of systems with so many correct frames of each speaker, known and not known alike."""
+    for name, numbers in correct.items():
+        sums = {
+            f"{count}/{speaker}": dataclasses.astuple(one)
+            for count, speakers in covered(*numbers).items()
+            for speaker, one in speakers.items()
+        }
+        (folder / name).mkdir(parents=True)
+        (folder / name / "quality.json").write_text(json.dumps({"parts": {"test": {"covered": sums}}}))
+    kinds = {"of-specialists": "student", "of-generalist": "student", "specialists": "specialists"}
+    teachers = {"of-specialists": "specialists", "of-generalist": generalist}
+    systems = [
+        Described(name, kinds.get(name, "member"), {"teachers": teachers.get(name, "")}) for name in correct
+    ]
+    specialists.write(folder, systems, generalist, seed=0)
+
+
+def test_several_runs_are_compared_with_their_own_generalists(tmp_path: Path) -> None:
+    """Each run's specialists are better by one frame a speaker than its generalist, not than the other's."""
+    of_first = {"specialists": (71, 81), "of-specialists": (74, 84), "of-generalist": (72, 82)}
+    of_second = {"specialists": (61, 51), "of-specialists": (64, 54), "of-generalist": (62, 52)}
+    members = {"member-0": (70, 80), "member-1": (60, 50)}
+    write_run(tmp_path / "first", "member-0", members | of_first)
+    write_run(tmp_path / "second", "member-1", members | of_second)
+    groups = [("`top=2`", [tmp_path / "first", tmp_path / "second"])]
+    specialists.write_pooled(tmp_path, groups, seed=0)
+
+    (content,) = json.loads((tmp_path / "specialists.json").read_text())
+    assert content["generalists"] == ["member-0", "member-1"]
+    rows = content["systems"]
+    assert list(rows) == ["generalist", "specialists", "of-specialists", "of-generalist"]
+    assert rows["generalist"]["all"]["frames"] == 2 * 2 * 200
+    assert rows["generalist"]["all"]["accuracy"] == pytest.approx(0.65)
+    change = rows["specialists"]["all"]["accuracy_change"]
+    assert list(change.values()) == pytest.approx([0.01] * 3)
+    (students,) = content["students"]
+    assert (students["student"], students["control"]) == ("of-specialists", "of-generalist")
+    assert students["covered"]["accuracy_change"]["value"] == pytest.approx(0.02)
+    table = (tmp_path / "specialists.md").read_text()
+    assert "`top=2`: 2 runs" in table and "| of-specialists, change to of-generalist | 69.00 | +2.00" in table
+
+
+def test_runs_of_a_sweep_that_differ_in_the_generalist_are_one_group(tmp_path: Path) -> None:
+    runs = []
+    for top, generalist in (("1", "member-0"), ("1", "member-1"), ("2", "member-0")):
+        work = tmp_path / f"{top}-{generalist}"
+        write_run(work / "distill" / "frames", generalist, {generalist: (7, 8), "specialists": (7, 9)})
+        runs.append(({"train.specialists.top": top, "train.specialists.generalist": generalist}, work))
+    plain = ({"train.specialists.top": "0"}, tmp_path)
+    folders = [work / "distill" / "frames" for _, work in runs]
+    assert with_specialists([*runs, plain]) == [
+        ("`train.specialists.top=1`", folders[:2]),
+        ("`train.specialists.top=2`", folders[2:]),
+    ]
