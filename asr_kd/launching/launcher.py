@@ -1,12 +1,10 @@
-"""What every launcher does, and how one is chosen."""
+"""What every launcher does."""
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
-from asr_kd.config import Config, SlurmConfig
 from asr_kd.errors import AsrKdError
-from asr_kd.jobs import Job, resolve_workers
+from asr_kd.jobs import Job
 from asr_kd.launching.order import Order
 
 MakeOrder = Callable[[Any], Order]
@@ -30,17 +28,6 @@ class Launcher(Protocol):
                 tries again what is missing.
         """
         ...
-
-
-def make_launcher(config: Config) -> Launcher:
-    """The launcher that the setting `launcher` chooses."""
-    if isinstance(config.launcher, SlurmConfig):
-        from asr_kd.launching.slurm import SlurmLauncher  # here: few have submitit
-
-        return SlurmLauncher(config, config.launcher, Path(config.work))
-    from asr_kd.launching.local import LocalLauncher
-
-    return LocalLauncher(resolve_workers(config.workers))
 
 
 def raise_failures(failures: Mapping[str, str], jobs: int, description: str) -> None:
