@@ -193,7 +193,8 @@ class Trainings:
 
     def _unit(self, name: str, model: Mapping[str, Any], optimiser: OptimiserConfig, soft: bool) -> str:
         targets, threads = "soft targets" if soft else "labels", max(1, optimiser.threads)
-        unit = f"frame learnt by {name} from {targets}, {threads} threads, batch {optimiser.batch_frames}"
+        updates = f"{optimiser.algorithm}, {threads} threads, batch {optimiser.batch_frames}"
+        unit = f"frame learnt by {name} from {targets}, {updates}"
         scene, (kept, rank) = self._scene, _kept(self._scene)
         network = measure_networks.Network(
             unit,
