@@ -94,8 +94,6 @@ class OptimiserConfig:
 
     epochs: int = 8
     batch_frames: int = 1024
-    # "adamw", or "muon": learns more from a pass and takes longer for it (training/optimiser.py)
-    algorithm: str = "adamw"
     peak_learning_rate: float = 2e-3
     final_learning_rate: float = 1e-5
     warmup_fraction: float = 0.1  # of all updates, linear; then a cosine to the final rate

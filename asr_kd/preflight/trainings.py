@@ -193,8 +193,7 @@ class Trainings:
 
     def _unit(self, name: str, model: Mapping[str, Any], optimiser: OptimiserConfig, soft: bool) -> str:
         targets, threads = "soft targets" if soft else "labels", max(1, optimiser.threads)
-        updates = f"{optimiser.algorithm}, {threads} threads, batch {optimiser.batch_frames}"
-        unit = f"frame learnt by {name} from {targets}, {updates}"
+        unit = f"frame learnt by {name} from {targets}, {threads} threads, batch {optimiser.batch_frames}"
         scene, (kept, rank) = self._scene, _kept(self._scene)
         network = measure_networks.Network(
             unit,

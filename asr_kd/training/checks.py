@@ -3,7 +3,6 @@
 from asr_kd.config.schema import OptimiserConfig
 from asr_kd.errors import AsrKdError
 from asr_kd.training.data import FrameData
-from asr_kd.training.optimiser import ALGORITHMS
 
 WHOLE = "auto"  # of `micro_batch`: all of the batch, and less when memory runs out
 
@@ -11,9 +10,6 @@ WHOLE = "auto"  # of `micro_batch`: all of the batch, and less when memory runs 
 def check_settings(settings: OptimiserConfig, train: FrameData, dev: FrameData, name: str) -> None:
     """Refuse settings and data that no training can begin with."""
     micro_frames(settings, name)
-    if settings.algorithm not in ALGORITHMS:
-        known = " or ".join(ALGORITHMS)
-        raise AsrKdError(f"{name}: optimiser.algorithm={settings.algorithm}: give {known}")
     for key in ("epochs", "batch_frames", "threads", "processes"):
         if getattr(settings, key) < 1:
             raise AsrKdError(f"{name}: optimiser.{key}={getattr(settings, key)}: give at least 1")

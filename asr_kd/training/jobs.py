@@ -225,10 +225,7 @@ def missing(jobs: Sequence[Missing]) -> list[Missing]:
 
 def optimiser_fingerprint(settings: OptimiserConfig) -> dict[str, Any]:
     """The settings that decide the outcome."""
-    deciding = {name: value for name, value in asdict(settings).items() if name not in CARRYING_OUT}
-    if settings.algorithm == OptimiserConfig.algorithm:
-        del deciding["algorithm"]  # of networks that were trained when there was no other as well
-    return deciding
+    return {name: value for name, value in asdict(settings).items() if name not in CARRYING_OUT}
 
 
 def _train(job: TrainingJob, group: Group) -> None:

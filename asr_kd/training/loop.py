@@ -35,7 +35,6 @@ from asr_kd.training.loader import Batch, Context, Loader
 from asr_kd.training.log import draw_curve, write_log
 from asr_kd.training.metrics import evaluate
 from asr_kd.training.objectives import Objective
-from asr_kd.training.optimiser import make_optimiser
 from asr_kd.training.processes import ALONE, Group, own_gradients
 from asr_kd.training.schedule import learning_rate
 
@@ -141,7 +140,7 @@ class Trainer:
         self.model = model.to(device)
         self.shared = group.network(model, device)  # the same network, its gradients averaged
         self.network = torch.compile(self.shared) if settings.compile else self.shared
-        self.optimiser = make_optimiser(model, settings)
+        self.optimiser = _optimiser(model, settings)
         self.progress = Progress(micro_chunks=-(-micro_frames(settings, name) // model.chunk_frames))
         self.best_weights: dict[str, Tensor] = {}
 
@@ -380,3 +379,14 @@ class Trainer:
             f"{self.name}: in epoch {self.progress.epoch + 1} {what}; lower optimiser.peak_learning_rate, "
             "or look for features that are not finite"
         )
+
+
+def _optimiser(model: AcousticModel, settings: OptimiserConfig) -> torch.optim.Optimizer:
+    """AdamW (Loshchilov and Hutter 2019), in one fused pass; only matrices decay, biases and norms do not."""
+    matrices = [parameter for parameter in model.parameters() if parameter.dim() > 1]
+    vectors = [parameter for parameter in model.parameters() if parameter.dim() <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": settings.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=settings.peak_learning_rate, fused=True)

@@ -101,15 +101,10 @@ def test_best_and_not_last_weights_are_kept(tmp_path: Path) -> None:
     assert any(not torch.equal(stored[name], checkpoint["model"][name]) for name in stored)
 
 
-@pytest.mark.parametrize(
-    ("shard_megabytes", "algorithm"),
-    [(2000, "adamw"), (0, "adamw"), (2000, "muon")],  # 0: every utterance is a shard of its own
-)
-def test_interrupted_training_ends_in_the_same_bytes(
-    tmp_path: Path, shard_megabytes: int, algorithm: str
-) -> None:
+@pytest.mark.parametrize("shard_megabytes", [2000, 0])  # 0: every utterance is a shard of its own
+def test_interrupted_training_ends_in_the_same_bytes(tmp_path: Path, shard_megabytes: int) -> None:
     data = toy_data(utterances=16)
-    settings = replace(SETTINGS, epochs=2, shard_megabytes=shard_megabytes, algorithm=algorithm)
+    settings = replace(SETTINGS, epochs=2, shard_megabytes=shard_megabytes)
     train(tmp_path / "whole", settings=settings, data=data)
     updates = json.loads((tmp_path / "whole" / "log.jsonl").read_text().splitlines()[0])["update"]
     # Before the first update, in the middle of an epoch, before its last update, after it, and much later.
@@ -221,7 +216,6 @@ def test_a_checkpoint_with_a_flipped_bit_is_named(tmp_path: Path) -> None:
         ({"peak_learning_rate": -1.0}, "peak_learning_rate=-1.0"),
         ({"label_smoothing": 1.0}, "label_smoothing=1.0"),
         ({"warmup_fraction": 1.0}, "warmup_fraction=1.0"),
-        ({"algorithm": "sgd"}, "algorithm=sgd: give adamw or muon"),
         ({"precision": "fp8"}, "precision=fp8"),
         ({"roll_backs": -1}, "roll_backs=-1"),
         ({"micro_batch": "small"}, "micro_batch=small"),
