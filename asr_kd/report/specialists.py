@@ -66,14 +66,20 @@ def write(folder: Path, systems: Sequence[Described], generalist: str, seed: int
         seed: of the bootstrap.
     """
     found = {one.name: [read_covered(folder / one.name / QUALITY_FILE)] for one in systems}
-    teachers = {one.name: one.settings["teachers"] for one in systems if one.kind == "student"}
+    students = {one.name: dict(one.settings) for one in systems if one.kind == "student"}
     content = {
         "generalist": generalist,
         "kinds": {one.name: one.kind for one in systems},
-        "teachers": teachers,
-        **_content(found, generalist, [(teachers, generalist)], seed),
+        "settings": students,
+        **_content(found, generalist, [(students, generalist)], seed),
     }
     _write(folder, content, [_section(content, f"changes are to {generalist}")])
+
+
+def remove(folder: Path) -> None:
+    """Delete what `write` or `write_pooled` wrote, perhaps: of a recipe that has no specialists any more."""
+    for name in (TABLE_FILE, DATA_FILE):
+        (folder / name).unlink(missing_ok=True)
 
 
 def write_pooled(folder: Path, groups: Sequence[tuple[str, Sequence[Path]]], seed: int) -> None:
@@ -98,7 +104,7 @@ def write_pooled(folder: Path, groups: Sequence[tuple[str, Sequence[Path]]], see
             read_covered(path / run["generalist"] / QUALITY_FILE)
             for path, run in zip(folders, runs, strict=True)
         ]
-        taught = [(run["teachers"], run["generalist"]) for run in runs]
+        taught = [(run["settings"], run["generalist"]) for run in runs]
         content = _content({_GENERALIST: own, **found}, _GENERALIST, taught, seed)
         generalists = [run["generalist"] for run in runs]
         contents.append({"group": name, "generalists": generalists, **content})
@@ -137,7 +143,7 @@ def covering_rows(pair: Pair, seed: int) -> list[dict[str, Any]]:
 def _content(
     found: Mapping[str, Sequence[Covered]],
     generalist: str,
-    taught: Sequence[tuple[Mapping[str, str], str]],
+    taught: Sequence[tuple[Mapping[str, Mapping[str, Any]], str]],
     seed: int,
 ) -> dict[str, Any]:
     """What a table shows.
@@ -145,7 +151,7 @@ def _content(
     Args:
         found: of every system the sums of each run.
         generalist: the system that others are compared with.
-        taught: of each run who teaches its students, and its generalist.
+        taught: of each run the settings of its students, and its generalist.
         seed: of the bootstrap.
     """
     pairs = {name: Pair(runs, found[generalist]) for name, runs in found.items()}
@@ -153,13 +159,20 @@ def _content(
         {"student": one, "control": other, **_row(Pair(found[one], found[other]), seed, f"{one} {other}")}
         for one in found
         for other in found
-        if all(teachers.get(one) == SYSTEM and teachers.get(other) == alone for teachers, alone in taught)
+        if all(_controls(settings.get(one), settings.get(other), alone) for settings, alone in taught)
     ]
     return {
         "systems": {name: _row(pair, seed, name) for name, pair in pairs.items()},
         "students": students,
         "by_covering": covering_rows(pairs[SYSTEM], seed),
     }
+
+
+def _controls(student: Mapping[str, Any] | None, other: Mapping[str, Any] | None, generalist: str) -> bool:
+    """Whether a student of the specialists and another are alike but that the generalist alone teaches it."""
+    if student is None or other is None or student["teachers"] != SYSTEM:
+        return False
+    return dict(other) == {**student, "teachers": generalist}
 
 
 def _row(pair: Pair, seed: int, name: str) -> dict[str, Any]:

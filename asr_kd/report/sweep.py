@@ -16,7 +16,7 @@ from asr_kd.report.frames import DATA_FILE, METRICS
 from asr_kd.report.theme import LIGHT, STUDENTS, STYLE
 
 TABLE_FILE, JSON_FILE, PICTURE_FILE = "sweep.md", "sweep.json", "sweep.png"
-_ALIKE = {"seed", "generalist"}  # what runs may differ in that are one group of specialists
+_ALIKE = {"seed", "generalist"}  # what runs may differ in that are one row
 _ENDS = {"mean single": "member", "ensemble": "ensemble"}  # and their colours
 _PANELS = (("test accuracy", 100), ("test cross_entropy", 1), ("wer", 100))
 
@@ -41,6 +41,8 @@ def write(folder: Path, runs: Sequence[tuple[Mapping[str, str], Path]], seed: in
     groups = with_specialists(runs)
     if groups:
         specialists.write_pooled(folder, groups, seed)
+    else:
+        specialists.remove(folder)
 
 
 def with_specialists(runs: Sequence[tuple[Mapping[str, str], Path]]) -> list[tuple[str, list[Path]]]:
@@ -52,8 +54,8 @@ def with_specialists(runs: Sequence[tuple[Mapping[str, str], Path]]) -> list[tup
     for swept, work in runs:
         folder = work / "distill" / "frames"
         if (folder / specialists.DATA_FILE).is_file():
-            kept = {key: value for key, value in swept.items() if key.split(".")[-1] not in _ALIKE}
-            groups.setdefault(", ".join(f"`{key}={value}`" for key, value in kept.items()), []).append(folder)
+            kept = ", ".join(f"`{key}={value}`" for key, value in _apart(swept).items())
+            groups.setdefault(kept, []).append(folder)
     return list(groups.items())
 
 
@@ -80,19 +82,24 @@ def _same_members(folder: Path, work: Path) -> bool:
 
 
 def collect(runs: Sequence[tuple[Mapping[str, str], Path]]) -> list[dict[str, Any]]:
-    """One row a system and combination; runs that differ in a seed alone, those of one run of the recipe as
-    well, are one row, mean and spread.
+    """One row a system and combination; runs that differ in a seed or the generalist alone, those of one run
+    of the recipe as well, are one row, mean and spread.
 
-    Of a row: ``swept`` (settings without seeds), ``system``, ``kind``, ``runs`` (how many), ``parameters``;
+    Of a row: ``swept`` (settings without those), ``system``, ``kind``, ``runs`` (how many), ``parameters``;
     by metric, such as ``test accuracy`` or ``wer``, ``value`` and ``spread``.
     """
     groups: dict[str, list[dict[str, Any]]] = {}
     for swept, work in runs:
-        settings = {key: value for key, value in swept.items() if key.split(".")[-1] != "seed"}
+        settings = _apart(swept)
         for row in json.loads((work / "distill" / "frames" / DATA_FILE).read_text(encoding="utf-8")):
             key = json.dumps([settings, row["name"]])
             groups.setdefault(key, []).append({**row, "swept": settings, "wer": _wer(work, row["runs"])})
     return [_row(group) for group in groups.values()]
+
+
+def _apart(swept: Mapping[str, str]) -> dict[str, str]:
+    """The settings that tell rows apart."""
+    return {key: value for key, value in swept.items() if key.split(".")[-1] not in _ALIKE}
 
 
 def _wer(work: Path, systems: Sequence[str]) -> list[float]:

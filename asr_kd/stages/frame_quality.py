@@ -51,6 +51,8 @@ def run(config: Config, work: Path, ensemble: Teachers) -> None:
     if config.train.specialists.count:
         generalist = config.train.specialists.generalist
         specialists_report.write(work / "distill" / FRAMES, described, generalist, config.seed)
+    else:
+        specialists_report.remove(work / "distill" / FRAMES)
     say(f"distill: {work / 'distill' / FRAMES / frame_report.TABLE_FILE}")
 
 
