@@ -145,7 +145,9 @@ def test_swept_values_that_tell_rows_apart_are_shown(tmp_path: Path) -> None:
             work = tmp_path / f"{members}-{temperature}"
             write_run(work, [frames_row("mean single", "member", accuracy)], {})
             runs.append(({"train.members": members, "x.temperature": temperature}, work))
+    (tmp_path / "specialists.md").write_text("of an earlier sweep of this name")
     write(tmp_path, runs, seed=0)
+    assert not (tmp_path / "specialists.md").exists()
     singles = [line for line in (tmp_path / "sweep.md").read_text().splitlines() if "| mean single |" in line]
     assert [line.split("|")[1:3] for line in singles] == [[" 2 ", "  "], [" 3 ", "  "]]
 

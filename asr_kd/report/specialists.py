@@ -77,7 +77,7 @@ def write(folder: Path, systems: Sequence[Described], generalist: str, seed: int
 
 
 def remove(folder: Path) -> None:
-    """Delete what `write` or `write_pooled` wrote, perhaps: of a recipe that has no specialists any more."""
+    """Delete the tables that `write` or `write_pooled` left, where there are no specialists any more."""
     for name in (TABLE_FILE, DATA_FILE):
         (folder / name).unlink(missing_ok=True)
 
@@ -94,15 +94,14 @@ def write_pooled(folder: Path, groups: Sequence[tuple[str, Sequence[Path]]], see
     contents, sections = [], []
     for name, folders in groups:
         runs = [json.loads((one / DATA_FILE).read_text(encoding="utf-8")) for one in folders]
-        shared = [one for one, kind in runs[0]["kinds"].items() if kind != "member"]
         found = {
-            one: [read_covered(run / one / QUALITY_FILE) for run in folders]
-            for one in shared
-            if all(one in run["kinds"] for run in runs)
+            system: [read_covered(one / system / QUALITY_FILE) for one in folders]
+            for system, kind in runs[0]["kinds"].items()
+            if kind != "member" and all(system in run["kinds"] for run in runs)
         }
         own = [
-            read_covered(path / run["generalist"] / QUALITY_FILE)
-            for path, run in zip(folders, runs, strict=True)
+            read_covered(one / run["generalist"] / QUALITY_FILE)
+            for one, run in zip(folders, runs, strict=True)
         ]
         taught = [(run["settings"], run["generalist"]) for run in runs]
         content = _content({_GENERALIST: own, **found}, _GENERALIST, taught, seed)

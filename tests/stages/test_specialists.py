@@ -80,6 +80,11 @@ def test_specialists_are_trained_teach_and_are_measured(
     change = sum(one["change_in_correct"] for one in report["by_covering"])
     assert change / row["all"]["frames"] == pytest.approx(row["all"]["accuracy_change"]["value"])
 
+    config.train.specialists.count = 0
+    del config.distill.students["special"]
+    distill.run(config, tmp_path)
+    assert not list((tmp_path / "distill" / "frames").glob("specialists.*"))
+
 
 @pytest.mark.parametrize(
     ("specialists", "message"),
