@@ -93,7 +93,10 @@ def collect(runs: Sequence[tuple[Mapping[str, str], Path]]) -> list[dict[str, An
         settings = _apart(swept)
         for row in json.loads((work / "distill" / "frames" / DATA_FILE).read_text(encoding="utf-8")):
             key = json.dumps([settings, row["name"]])
-            groups.setdefault(key, []).append({**row, "swept": settings, "wer": _wer(work, row["runs"])})
+            entry = {**row, "swept": settings, "wer": _wer(work, row["runs"])}
+            group = groups.setdefault(key, [])
+            if entry not in group:  # the very same networks, linked into a run that differs in others
+                group.append(entry)
     return [_row(group) for group in groups.values()]
 
 

@@ -122,9 +122,13 @@ def test_runs_of_a_sweep_that_differ_in_the_generalist_are_one(tmp_path: Path) -
     ]
     row = {"name": "specialists", "runs": ["specialists"], "kind": "specialists", "parameters": 1}
     row |= {part: {key: {"runs": [0.5]} for key in METRICS} | {"errors": [1]} for part in ("dev", "test")}
-    for folder in folders:
-        (folder / "frames.json").write_text(json.dumps([row]))
+    member = {**row, "name": "member-2", "runs": ["member-2"]}  # in every run
+    for place, folder in enumerate(folders):
+        row["parameters"] = place
+        (folder / "frames.json").write_text(json.dumps([row, member]))
     assert [(row["swept"], row["runs"]) for row in collect(runs)] == [
         ({"train.specialists.top": "1"}, 2),
+        ({"train.specialists.top": "1"}, 1),
+        ({"train.specialists.top": "2"}, 1),
         ({"train.specialists.top": "2"}, 1),
     ]
